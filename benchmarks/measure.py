@@ -1,0 +1,95 @@
+"""Runs one command and says what it cost, as the kernel counted it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+FileStates = dict[str, tuple[int, int, int]]
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to run, with the variables that it needs besides the caller's own."""
+
+    argv: tuple[str, ...]
+    environment: dict[str, str] = field(default_factory=dict)
+    cwd: Path | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One run: a process with all descendants that it waited for."""
+
+    cpu_seconds: float
+    wall_seconds: float
+    peak_bytes: int
+    written_bytes: int
+    """All that it passed to write calls, wherever to."""
+
+
+class FailedError(Exception):
+    """A measured command did not end with 0; its figures would mean nothing."""
+
+
+def run(command: Command, log: Path) -> Cost:
+    """The cost of a command that ends with 0; `log` gets what it says.
+
+    The peak is ru_maxrss, which starts at the memory of this process (some 30 MB):
+    a smaller tool shows that instead.
+    """
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("KLUIS_")}
+    os.sync()  # what an earlier run left to be written must not be charged to this one
+    written = _written()
+    began = time.monotonic()
+    with log.open("wb") as out:
+        child = subprocess.Popen(
+            command.argv,
+            env=environment | command.environment,
+            cwd=command.cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+        _, status, usage = os.wait4(child.pid, 0)
+    wall = time.monotonic() - began
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode != 0:
+        said = log.read_text(errors="replace")[-2000:]
+        raise FailedError(f"{' '.join(command.argv)} ended with {child.returncode}:\n{said}")
+    cpu = usage.ru_utime + usage.ru_stime
+    return Cost(cpu, wall, usage.ru_maxrss * 1024, _written() - written)
+
+
+def _written() -> int:
+    """Bytes that this process and all children that it waited for have written."""
+    for line in Path("/proc/self/io").read_text().splitlines():
+        name, _, value = line.partition(": ")
+        if name == "wchar":
+            return int(value)
+    raise FailedError("/proc/self/io has no line wchar")
+
+
+def states(folder: Path) -> FileStates:
+    """Path to (size, mtime, inode) of every file below a folder, which need not exist."""
+    found: FileStates = {}
+    for path, _, names in os.walk(folder):
+        for name in names:
+            entry = os.lstat(os.path.join(path, name))
+            key = os.path.relpath(os.path.join(path, name), folder)
+            found[key] = (entry.st_size, entry.st_mtime_ns, entry.st_ino)
+    return found
+
+
+def added(before: FileStates, after: FileStates) -> tuple[int, int]:
+    """(files, bytes) that are new or differ; a rewritten file counts whole."""
+    new = [state for path, state in after.items() if before.get(path) != state]
+    return len(new), sum(state[0] for state in new)
+
+
+def total(found: FileStates) -> int:
+    """Bytes of all files."""
+    return sum(state[0] for state in found.values())

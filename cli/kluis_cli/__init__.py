@@ -1,0 +1,1 @@
+"""The command line of kluis: parse, call, print."""

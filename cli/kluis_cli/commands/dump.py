@@ -1,0 +1,91 @@
+"""`kluis dump`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from kluis.errors import KluisError, UsageError
+from kluis_cli.arguments import add_filter, filter_of, split_snapshot
+from kluis_cli.output import Output
+from kluis_cli.parser import Verbs, add_verb
+from kluis_cli.records import shown
+
+if TYPE_CHECKING:
+    from kluis.options import DumpOptions, Sink
+    from kluis.results import DumpResult
+    from kluis_cli.session import Session
+
+
+def add(verbs: Verbs) -> None:
+    parser = add_verb(
+        verbs,
+        "dump",
+        "print a file, or a folder as an archive",
+        """
+        kluis dump latest /home/ann/books.sqlite > books.sqlite
+        kluis dump latest:/home/ann | tar -t
+        kluis dump latest /home/ann --archive zip --target ann.zip
+        """,
+    )
+    parser.add_argument("snapshot", metavar="ID[:PATH]", help="a snapshot, latest or latest~1")
+    parser.add_argument("file", nargs="?", metavar="PATH", help="the file or folder")
+    parser.add_argument(
+        "-a", "--archive", choices=("tar", "zip"), default="tar", help="what a folder becomes"
+    )
+    parser.add_argument("-t", "--target", metavar="FILE", help="write to FILE")
+    add_filter(parser)
+    parser.set_defaults(run=run, parser=parser)
+
+
+def path_of(args: argparse.Namespace) -> tuple[str, bytes]:
+    """The snapshot and the path below it, from either way to write them."""
+    snapshot, path = split_snapshot(args.snapshot)
+    if args.file is None:
+        return snapshot, path or b"/"
+    if not args.file:
+        raise UsageError("an empty path names nothing in the snapshot")
+    return snapshot, b"/".join((path.rstrip(b"/"), os.fsencode(args.file).lstrip(b"/")))
+
+
+def options(args: argparse.Namespace, sink: Sink) -> DumpOptions:
+    from kluis.options import DumpOptions
+
+    snapshot, path = path_of(args)
+    return DumpOptions(
+        sink=sink, snapshot=snapshot, path=path, archive=args.archive, filter=filter_of(args)
+    )
+
+
+def show(result: DumpResult, output: Output) -> None:
+    for problem in result.problems:
+        output.problem(problem)
+    for damage in result.damages:
+        output.damage(damage)
+
+
+def _dump(args: argparse.Namespace, session: Session, sink: Sink) -> int:
+    import kluis
+
+    wanted = options(args, sink)
+    with session.open() as repository, session.context() as context:
+        result = kluis.dump(repository, wanted, context)
+    show(result, session.output)
+    return result.exit_status
+
+
+def run(args: argparse.Namespace, session: Session) -> int:
+    session.output.as_json = False  # standard output is the file itself
+    if args.target is None:
+        status = _dump(args, session, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+        return status
+    path_of(args)
+    name = shown(os.fsencode(args.target))
+    try:
+        with open(args.target, "xb") as file:
+            return _dump(args, session, file)
+    except FileExistsError as error:
+        raise KluisError(f"{name} is there already; nothing was written") from error

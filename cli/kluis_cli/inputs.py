@@ -1,0 +1,95 @@
+"""What is read from files that flags name: patterns, lists of paths, passphrases."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from kluis.errors import KluisError, UsageError
+
+_VARIABLE = re.compile(rb"\$(?:\{(\w+)\}|(\w+)|\$)")
+_REMARK_BYTES = b"#"
+
+
+def read(name: str) -> bytes:
+    """The content of the file `name`, or of standard input for `-`."""
+    try:
+        if name == "-":
+            return sys.stdin.buffer.read()
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise KluisError(
+            f"cannot read {name}: {error.strerror}; nothing was done; check the name"
+        ) from error
+
+
+def _expand(line: bytes) -> bytes:
+    def value(match: re.Match[bytes]) -> bytes:
+        name = match[1] or match[2]
+        return os.environb.get(name, b"") if name else b"$"
+
+    return _VARIABLE.sub(value, line)
+
+
+def patterns(given: Iterable[str] | None, files: Iterable[str] | None) -> tuple[bytes, ...]:
+    """Patterns of flags, then of files, in the order given."""
+    found = [os.fsencode(pattern) for pattern in given or ()]
+    for name in files or ():
+        found.extend(pattern_lines(read(name)))
+    return tuple(found)
+
+
+def _glob(pattern: bytes) -> list[bytes]:
+    """What matches; a pattern that matches nothing stays, so that the backup names it missing."""
+    import glob
+
+    if not glob.has_magic(pattern) or os.path.lexists(pattern):
+        return [pattern]
+    return sorted(glob.glob(pattern, include_hidden=True)) or [pattern]
+
+
+def _plain_lines(content: bytes) -> list[bytes]:
+    lines = (line.strip() for line in content.splitlines())
+    return [line for line in lines if line and not line.startswith(_REMARK_BYTES)]
+
+
+def pattern_lines(content: bytes) -> list[bytes]:
+    """The patterns of an exclude file: no blank lines and remarks, `$NAME` filled in."""
+    return [_expand(line) for line in _plain_lines(content)]
+
+
+def listed_paths(content: bytes) -> list[bytes]:
+    """`--files-from`: a path or pattern a line; no blank lines and remarks."""
+    return [path for line in _plain_lines(content) for path in _glob(line)]
+
+
+def verbatim_paths(content: bytes) -> list[bytes]:
+    """`--files-from-verbatim`: a path a line, nothing in it means anything."""
+    return [line for line in content.split(b"\n") if line]
+
+
+def raw_paths(content: bytes) -> list[bytes]:
+    """`--files-from-raw`: each path ends with a NUL."""
+    return [path for path in content.split(b"\0") if path]
+
+
+def paths(
+    words: Sequence[str],
+    from_files: Iterable[str] | None,
+    from_verbatim: Iterable[str] | None,
+    from_raw: Iterable[str] | None,
+) -> tuple[bytes, ...]:
+    """Every path once, in the order given."""
+    found = [os.fsencode(word) for word in words]
+    for name in from_files or ():
+        found.extend(listed_paths(read(name)))
+    for name in from_verbatim or ():
+        found.extend(verbatim_paths(read(name)))
+    for name in from_raw or ():
+        found.extend(raw_paths(read(name)))
+    if b"" in found:
+        raise UsageError("an empty name is no path; nothing was backed up")
+    return tuple(dict.fromkeys(found))

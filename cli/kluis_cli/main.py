@@ -1,0 +1,124 @@
+"""The entry point: parse, call, and turn every error into an exit code, here and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from kluis.errors import CancelledError, KluisError, NoSpaceError
+from kluis_cli.version import print_version
+
+if TYPE_CHECKING:
+    from kluis_cli.output import Output
+
+FAILED_STATUS = KluisError.exit_status
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as signal wants it
+    raise KeyboardInterrupt
+
+
+def _output(argv: Sequence[str]) -> Output:
+    """Printing for the time before the command line is understood."""
+    from kluis_cli.output import Output
+
+    before_words = argv[: argv.index("--")] if "--" in argv else argv
+    return Output(
+        sys.stdout.buffer, sys.stderr.buffer, as_json="--json" in before_words, verbosity=0
+    )
+
+
+def _run(argv: list[str], output: Output) -> int:
+    if argv == ["--version"]:  # needs no parser, which takes most of the time
+        print_version()
+        return 0
+    from kluis_cli import profiles
+    from kluis_cli.parser import build_parser
+    from kluis_cli.session import Session
+
+    parser = build_parser()
+    if not argv:
+        parser.print_help()
+        return 0
+    args = profiles.apply(parser, argv, os.environ)
+    if "run" not in args:
+        parser.error("no verb was given")
+    output.as_json = getattr(args, "json", False)
+    output.verbosity = -1 if getattr(args, "quiet", False) else getattr(args, "verbose", 0)
+    status: int = args.run(args, Session(args, output, os.environ))
+    output.flush()
+    return status
+
+
+def _guarded(argv: list[str], output: Output) -> int:
+    try:
+        return _run(argv, output)
+    except KluisError as error:
+        output.error(error)
+        return error.exit_status
+    except KeyboardInterrupt:
+        output.error(CancelledError("cancelled; what was stored before is as it was"))
+        return CancelledError.exit_status
+    except BrokenPipeError:
+        output.closed = True
+        return 0
+    except MemoryError:
+        output.error(KluisError("there is not enough memory; nothing that was stored is lost"))
+        return FAILED_STATUS
+    except OSError as error:
+        output.error(_from_system(error))
+        return _from_system(error).exit_status
+
+
+def _from_system(error: OSError) -> KluisError:
+    import errno
+
+    where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return NoSpaceError(f"{where}no space is left; free some and try again")
+    return KluisError(f"{where}{error.strerror or error}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line and returns its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    signal.signal(signal.SIGTERM, _terminate)
+    _open_closed_streams()
+    output = _output(words)
+    try:
+        status = _guarded(words, output)
+    except SystemExit as done:  # --help and --version end this way
+        status = done.code if isinstance(done.code, int) else 0
+    return _last_words(output, status)
+
+
+def _open_closed_streams() -> None:
+    """After `kluis >&-`, Python has no stream, and the next file opened would become one."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+
+
+def _last_words(output: Output, status: int) -> int:
+    """Flushes standard output, where the last error of a command may still hide."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        output.closed = True
+    except OSError as error:
+        output.closed = True
+        output.failure = error.strerror or str(error)
+    output.flush()
+    if output.failure:
+        output.say(f"kluis: standard output: {output.failure}; what it got is incomplete")
+    if output.closed:  # or Python would try again at exit, and complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return FAILED_STATUS if output.failure and status == 0 else status

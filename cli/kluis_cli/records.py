@@ -1,0 +1,194 @@
+"""Snapshots, entries, problems and damages as JSON fields, and as text that is safe to print."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import stat
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from kluis.events import Damage, Problem
+    from kluis.listing import ListedEntry, SnapshotInfo
+
+FILES_SHOWN = 20
+"""Files of one damage that text names; JSON names all."""
+
+# Beside the control characters: line and paragraph separators, what reverses the reading order,
+# and bytes outside UTF-8 (as Python keeps them) that are control characters to an 8-bit terminal.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\udc80-\udc9f]")
+_KEPT_BYTE = 0xDC00
+_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+_KIND_BITS = {
+    "file": stat.S_IFREG,
+    "dir": stat.S_IFDIR,
+    "symlink": stat.S_IFLNK,
+    "fifo": stat.S_IFIFO,
+    "socket": stat.S_IFSOCK,
+    "chardev": stat.S_IFCHR,
+    "blockdev": stat.S_IFBLK,
+}
+
+Fields: TypeAlias = "dict[str, Any]"
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    code -= _KEPT_BYTE if code > _KEPT_BYTE else 0
+    return _ESCAPES.get(match[0]) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
+
+
+def printable(text: str) -> str:
+    """`text` without anything that moves a cursor or ends a line."""
+    return _CONTROL.sub(_escape, text)
+
+
+def shown(path: bytes) -> str:
+    """A name as text prints it; bytes that are not UTF-8 stay what they are."""
+    return printable(path.decode("utf-8", "surrogateescape"))
+
+
+def _is_text(name: bytes) -> bool:
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def name_fields(key: str, name: bytes) -> Fields:
+    """`name` as JSON, and as base64 too where it is not UTF-8."""
+    fields = {key: name.decode("utf-8", "replace")}
+    if not _is_text(name):
+        fields[f"{key}_base64"] = base64.b64encode(name).decode()
+    return fields
+
+
+def names_fields(key: str, names: Sequence[bytes]) -> Fields:
+    """The same for a list; the base64 list, if any, has all of them."""
+    fields: Fields = {key: [name.decode("utf-8", "replace") for name in names]}
+    if not all(map(_is_text, names)):
+        fields[f"{key}_base64"] = [base64.b64encode(name).decode() for name in names]
+    return fields
+
+
+def snapshot_fields(snapshot: SnapshotInfo) -> Fields:
+    """A snapshot as JSON shows it everywhere."""
+    from kluis.units import format_rfc3339
+
+    fields: Fields = {
+        "id": snapshot.id,
+        "short_id": snapshot.short_id,
+        "time": format_rfc3339(snapshot.time_ns),
+        "hostname": snapshot.host,
+        "username": snapshot.user,
+        "tags": list(snapshot.tags),
+        **names_fields("paths", snapshot.paths),
+        "description": snapshot.description,
+        "dataset": snapshot.dataset,
+        "held": snapshot.held,
+        "incomplete": snapshot.incomplete,
+        "parent": snapshot.parent,
+        "original": snapshot.replaces,
+        "summary": {
+            "total_files_processed": snapshot.files,
+            "total_dirs_processed": snapshot.dirs,
+            "total_bytes_processed": snapshot.size,
+            "data_added_packed": snapshot.bytes_added,
+        },
+    }
+    if snapshot.forgotten_ns is not None:
+        fields["forgotten"] = format_rfc3339(snapshot.forgotten_ns)
+    return fields
+
+
+def entry_fields(entry: ListedEntry) -> Fields:
+    """An entry of a snapshot as JSON shows it everywhere."""
+    from kluis.units import format_rfc3339
+
+    fields: Fields = {
+        **name_fields("path", entry.path),
+        **name_fields("name", os.path.basename(entry.path)),
+        "type": entry.kind,
+        "mode": entry.mode,
+        "permissions": permissions(entry),
+        "uid": entry.uid,
+        "gid": entry.gid,
+        "user": entry.user,
+        "group": entry.group,
+        "mtime": format_rfc3339(entry.mtime_ns),
+        "ctime": format_rfc3339(entry.ctime_ns),
+        "inode": entry.inode,
+        "links": entry.links,
+    }
+    if entry.kind == "file":
+        fields["size"] = entry.size
+    if entry.kind == "symlink":
+        fields |= name_fields("target", entry.target)
+    if entry.kind in ("chardev", "blockdev"):
+        fields["device"] = entry.device
+    if entry.atime_ns is not None:
+        fields["atime"] = format_rfc3339(entry.atime_ns)
+    if entry.birth_ns is not None:
+        fields["btime"] = format_rfc3339(entry.birth_ns)
+    return fields
+
+
+def damage_fields(damage: Damage) -> Fields:
+    """A damage as JSON shows it."""
+    return {
+        "object": damage.object,
+        "what": damage.what,
+        "means": damage.means,
+        **names_fields("files", damage.files),
+        "next_command": damage.next_command,
+    }
+
+
+def permissions(entry: ListedEntry) -> str:
+    """`-rw-r--r--`, as `ls -l` writes it."""
+    return stat.filemode(_KIND_BITS[entry.kind] | stat.S_IMODE(entry.mode))
+
+
+def long_row(entry: ListedEntry, human: bool = False) -> str:
+    """An entry in the manner of `ls -l`."""
+    from kluis.units import format_size, format_time
+
+    size = format_size(entry.size) if human else str(entry.size)
+    target = f" -> {shown(entry.target)}" if entry.kind == "symlink" else ""
+    owner = f"{entry.user or entry.uid:>8} {entry.group or entry.gid:>8}"
+    return (
+        f"{permissions(entry)} {printable(owner)} {size:>10} {format_time(entry.mtime_ns)} "
+        f"{shown(entry.path)}{target}"
+    )
+
+
+def problem_text(problem: Problem) -> str:
+    """What could not be read, written or set, in a line."""
+    return f"cannot {problem.operation} {shown(problem.path)}: {printable(problem.reason)}"
+
+
+def damage_lines(damage: Damage) -> list[str]:
+    """What is damaged, what it means, which files, what next."""
+    lines = [f"damaged: {damage.object}: {damage.what}"]
+    lines += [f"  {damage.means}"] if damage.means else []
+    lines += [f"  lost: {shown(path)}" for path in damage.files[:FILES_SHOWN]]
+    if len(damage.files) > FILES_SHOWN:
+        lines.append(f"  and {len(damage.files) - FILES_SHOWN} more files; --json names all")
+    if damage.next_command:
+        lines.append(f"  next: {damage.next_command}")
+    return [printable(line) for line in lines]
+
+
+def table_rows(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Rows below a head, in columns as wide as they have to be."""
+    cells = [list(head), *([printable(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    padded = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
+    return [padded[0], "-" * max(map(len, padded)), *padded[1:]]

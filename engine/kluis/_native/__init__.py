@@ -1,0 +1,1 @@
+"""The data plane in C: modules that move and search bytes without the interpreter lock."""

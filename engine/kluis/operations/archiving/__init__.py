@@ -1,0 +1,1 @@
+"""How a backup turns files and directories into chunks; used by `backup` alone."""

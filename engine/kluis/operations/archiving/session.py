@@ -1,0 +1,119 @@
+"""All that one backup works with: the index, the dedup cache, the run and its writer."""
+
+from __future__ import annotations
+
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from kluis._native.cut import Cutter
+from kluis.errors import FormatError
+from kluis.format import keyring, names
+from kluis.format.keyring import ChunkSizes
+from kluis.format.ledger import PackName
+from kluis.operations.archiving.files import Cuts, FixedCutter
+from kluis.options import BackupOptions, Chunker
+from kluis.repository.access import Repository, read_private
+from kluis.repository.content import ChunkKeys, chunk_keys
+from kluis.repository.dedup import DedupCache, open_dedup, usable_frames
+from kluis.repository.index import Index, load_index
+from kluis.repository.refill import refill
+from kluis.repository.run import Run, begin
+from kluis.repository.uploader import Uploader
+from kluis.repository.writer import RunWriter
+
+POOL_THREADS = 2
+
+
+@dataclass
+class BackupSession:
+    """Opened for one run; `close` gives everything back."""
+
+    repository: Repository
+    index: Index
+    dedup: DedupCache
+    usable: dict[bytes, bytes]
+    client: bytes
+    run: Run
+    keys: ChunkKeys
+    sizes: ChunkSizes
+    pool: ThreadPoolExecutor
+    writer: RunWriter
+    uploader: Uploader
+
+    def cutter(self, chunker: Chunker) -> Cuts:
+        """The chunker of a preset, with the domain's secret table."""
+        if chunker.name == "fixed":
+            return FixedCutter(chunker.fixed_bytes)
+        sizes = chunk_sizes(self.repository, chunker.name)
+        return Cutter(self.keys.cut_table, sizes.minimum, sizes.average, sizes.maximum)
+
+    def refresh(self) -> bool:
+        """Takes in what others did to the ledger; True if a frame in use may be gone."""
+        before = self.usable
+        self.usable = find_usable(self.repository, self.index)
+        self.dedup.allow(self.usable)
+        return before != self.usable
+
+    def close(self) -> None:
+        """Ends the threads and the cache; what was not committed does not count."""
+        self.pool.shutdown(wait=True, cancel_futures=True)
+        self.dedup.table.discard_pending()
+        self.dedup.table.close()
+
+
+def chunk_sizes(repository: Repository, name: str) -> ChunkSizes:
+    """The cut constants of a preset, from the keyring."""
+    private = read_private(repository)
+    for preset, sizes in private.chunk_sizes:
+        if preset == name:
+            return sizes
+    raise FormatError(f"the keyring does not know the chunker {name!r}")
+
+
+def find_usable(repository: Repository, index: Index) -> dict[bytes, bytes]:
+    """The frames that may be reused: packs are listed after the ledger was read."""
+    listed: dict[PackName, int] = {}
+    for name, size in repository.storage.list(names.PACKS):
+        try:
+            listed[PackName(*names.parse_pack(name))] = size
+        except FormatError:
+            continue
+    return usable_frames(index, repository.ledger.state, listed)
+
+
+def open_session(repository: Repository, options: BackupOptions) -> BackupSession:
+    """Reads index and caches and begins a run; nothing is written to the repository yet."""
+    storage, session = repository.storage, repository.session
+    state, machine = repository.ledger.state, repository.surroundings
+    domain = session.home()
+    index = load_index(storage, session, state)
+    usable = find_usable(repository, index)
+    dedup = open_dedup(repository.cache)
+    refill(repository, index, dedup)
+    dedup.allow(usable)
+    client = repository.cache.client(machine)
+    run = begin(session, repository.store.store, domain, state, machine)
+    keys = chunk_keys(domain.dedup())
+    sizes = chunk_sizes(repository, "default")
+    pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="kluis")
+    uploader = Uploader(storage, run, client, machine, pool)
+    uploader.durable = lambda listed: dedup.learn(run.id, listed)
+    level = options.compression.level
+    writer = RunWriter(
+        run, keys, dedup, uploader, pool, machine, level, options.compression.probe
+    )
+    if options.chunker.name == "fixed":
+        writer.largest_chunk = options.chunker.fixed_bytes
+    elif options.chunker.name != "default":
+        writer.largest_chunk = chunk_sizes(repository, options.chunker.name).maximum
+    return BackupSession(
+        repository, index, dedup, usable, client, run, keys, sizes, pool, writer, uploader
+    )
+
+
+def host_name() -> str:
+    """This machine's name."""
+    return socket.gethostname()
+
+

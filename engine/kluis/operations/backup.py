@@ -1,0 +1,318 @@
+"""Backup: walk > unchanged? > read > cut > hash > known? > frame > seal > pack > parity >
+segment > snapshot > ledger (last).
+"""
+
+from __future__ import annotations
+
+import getpass
+from dataclasses import dataclass, field, replace
+
+from kluis import __version__
+from kluis.errors import KluisError, UsageError
+from kluis.events import Context, FileProblem, Progress, Stage
+from kluis.events import Problem as ReportedProblem
+from kluis.format import crypt, names, snapshot
+from kluis.format.ledger import SnapshotMark
+from kluis.format.snapshot import Counts, Facts, Previous, Root
+from kluis.operations.archiving.directories import DirectoryArchiver
+from kluis.operations.archiving.files import FileArchiver
+from kluis.operations.archiving.session import BackupSession, host_name, open_session
+from kluis.operations.archiving.streams import store_stream
+from kluis.options import BackupOptions
+from kluis.repository.access import Repository
+from kluis.repository.commit import record_made, store_snapshot
+from kluis.repository.content import Content
+from kluis.repository.ledger import LedgerMovedError
+from kluis.repository.scancache import MARK_BYTES, CacheHead, ScanCache
+from kluis.results import BackupResult
+from kluis.source.exclude import Exclusions
+from kluis.source.paths import absolute
+from kluis.source.problem import Problem
+from kluis.source.walk import WalkOptions, walk
+
+# FAT keeps mtimes of 2 s: within that "same time" does not mean "unchanged".
+RACY_NS = 2_000_000_000
+ATTEMPTS = 8
+PROGRESS_SECONDS = 0.2
+
+
+@dataclass
+class Work:
+    """One backup while it runs."""
+
+    repository: Repository
+    options: BackupOptions
+    context: Context
+    session: BackupSession
+    problems: list[ReportedProblem] = field(default_factory=list)
+
+    def report(self, problem: Problem) -> None:
+        """Notes what could not be read; the backup goes on."""
+        self.problems.append(problem.event())
+        self.context.events(FileProblem(problem.event()))
+
+
+def backup(repository: Repository, options: BackupOptions, context: Context) -> BackupResult:
+    """A snapshot of the given paths, durable when this returns.
+
+    Raises `KluisError` if nothing could be backed up, `CancelledError`, `NoSpaceError`; then
+    no snapshot was made and every earlier one is as it was.
+    """
+    begun = repository.surroundings.monotonic()
+    if not options.paths and options.stdin is None:
+        raise UsageError("nothing to back up: give a path, --files-from or --stdin")
+    context.events(Stage("reading the index"))
+    work = Work(repository, options, context, open_session(repository, options))
+    try:
+        interrupted = _interrupted(work)
+        for _ in range(ATTEMPTS):
+            result = _attempt(work, interrupted)
+            if result is not None:
+                duration = repository.surroundings.monotonic() - begun
+                return replace(result, duration_seconds=duration)
+    finally:
+        work.session.close()
+    raise KluisError(
+        "others changed the repository again and again while this backup tried to finish; "
+        "no snapshot was made. Next: run the backup again"
+    )
+
+
+def _attempt(work: Work, interrupted: tuple[bytes, ...]) -> BackupResult | None:
+    """One pass over the source; None if what it builds on was doomed meanwhile."""
+    repository, session = work.repository, work.session
+    work.problems.clear()
+    started = repository.surroundings.now()
+    racy = _racy_instant(repository)
+    files = _file_archiver(work)
+    cache = _scan_cache(work)
+    directories = DirectoryArchiver(files, cache, session.usable, racy, work.report)
+    directories.reread = _every(work.options.reread_share)
+    try:
+        root = _store_source(work, files, directories)
+        if not work.options.dry_run:
+            session.writer.flush()
+        counts = _counts(work, files, directories)
+        result = _result(work, directories, counts)
+        if work.options.dry_run:
+            cache.finish(None)
+            return result
+        facts, top = _describe(work, (started, counts), directories.totals.use_map(), root)
+        mark = _commit(work, facts, top, interrupted)
+    except BaseException:
+        cache.finish(None)
+        raise
+    if mark is None:
+        cache.finish(None)
+        return None
+    turn = cache.head.turn + 1 if cache.head is not None else 1
+    cache.finish(CacheHead(mark.run, *racy, turn, facts.uses))
+    _remember_chain(work, mark, interrupted)
+    identity = names.base32(mark.run)
+    return replace(result, snapshot_id=identity, short_id=identity[:8], time_ns=mark.time_ns)
+
+
+def _store_source(
+    work: Work, files: FileArchiver, directories: DirectoryArchiver
+) -> Content:
+    """Stores everything that was asked for; returns the tree of `/`."""
+    options, context = work.options, work.context
+    if options.stdin is not None:
+        return store_stream(options.stdin, files, directories, work.repository.surroundings.now())
+    context.events(Stage("backing up"))
+    skip = _own_folders(work.repository)
+    walked = WalkOptions(options.one_file_system, skip)
+    last = 0.0
+    for directory in walk(options.paths, Exclusions(options.excludes), walked, work.report):
+        context.cancel.check()
+        directories.store(directory)
+        now = work.repository.surroundings.monotonic()
+        if now - last >= PROGRESS_SECONDS:
+            last = now
+            totals = directories.totals
+            context.events(
+                Progress(totals.files, totals.size, errors=len(work.problems), current=directory.path)
+            )
+    if directories.totals.directories == 0 or not _found_any(work, directories):
+        raise KluisError(
+            "nothing could be backed up: "
+            + "; ".join(f"{p.path.decode(errors='replace')}: {p.reason}" for p in work.problems)
+            + ". No snapshot was made"
+        )
+    return directories.root().tree
+
+
+def _found_any(work: Work, directories: DirectoryArchiver) -> bool:
+    """False if every path that was asked for is missing."""
+    missing = {problem.path for problem in work.problems}
+    return any(absolute(path) not in missing for path in work.options.paths)
+
+
+def _describe(
+    work: Work, moments: tuple[int, Counts], uses: snapshot.FrameSet, root: Content
+) -> tuple[Facts, Root]:
+    """What the snapshot says of itself."""
+    options, session, repository = work.options, work.session, work.repository
+    started, counts = moments
+    facts = Facts(
+        store=repository.store.store,
+        client=session.client,
+        previous=_previous(work),
+        keyring_epoch=repository.session.epoch,
+        time_ns=started if options.time_ns is None else options.time_ns,
+        finished_ns=repository.surroundings.now(),
+        host=options.host or host_name(),
+        user=_user(),
+        tags=options.tags,
+        data_set=options.dataset,
+        description=options.description,
+        program=f"kluis {__version__}",
+        replaces=None,
+        counts=counts,
+        segments=session.run.next_segment,
+        last_segment=session.run.previous_segment,
+        incomplete=bool(work.problems),
+        uses=uses,
+    )
+    if options.stdin is not None:
+        paths: tuple[bytes, ...] = (b"/" + options.stdin.filename.lstrip(b"/"),)
+    else:
+        paths = tuple(dict.fromkeys(absolute(path) for path in options.paths))
+    problems = tuple(
+        snapshot.Problem(item.path, item.operation, item.reason) for item in work.problems
+    )
+    return facts, Root(paths, root.extents, root.digest, root.size, root.listed, problems)
+
+
+def _commit(
+    work: Work, facts: Facts, root: Root, interrupted: tuple[bytes, ...]
+) -> SnapshotMark | None:
+    """Snapshot, then ledger; None if a frame that it uses was doomed meanwhile."""
+    repository, session = work.repository, work.session
+    work.context.events(Stage("finishing"))
+    for _ in range(ATTEMPTS):
+        mark = store_snapshot(repository, session.run, facts, root)
+        work.context.cancel.check()
+        try:
+            record_made(repository, mark, interrupted)
+            return mark
+        except LedgerMovedError:
+            repository.ledger.read_on()
+            if session.refresh():
+                return None
+    return None
+
+
+def _interrupted(work: Work) -> tuple[bytes, ...]:
+    """Runs of this client that never ended: they end with this one."""
+    state = work.repository.ledger.state
+    cache = work.repository.cache
+    known = [run for run in cache.open_runs() if run not in state.ended and run not in state.live]
+    left = {run for run, _ in work.session.index.segments}
+    stale = tuple(run for run in known if run in left)
+    if not work.options.dry_run:
+        cache.keep_open_runs([*stale, work.session.run.id])
+    return stale
+
+
+def _remember_chain(work: Work, mark: SnapshotMark, interrupted: tuple[bytes, ...]) -> None:
+    cache = work.repository.cache
+    cache.keep_open_runs([])
+    cache.write("last-snapshot", mark.run + mark.k.to_bytes(4, "little") + mark.digest)
+
+
+def _previous(work: Work) -> Previous | None:
+    """This client's last snapshot in this store, as it remembers it."""
+    data = work.repository.cache.read("last-snapshot")
+    if data is None or len(data) != 16 + 4 + crypt.DIGEST_BYTES:
+        return None
+    return Previous(data[:16], int.from_bytes(data[16:20], "little"), data[20:])
+
+
+def _racy_instant(repository: Repository) -> tuple[int, int]:
+    """(s, ns) of the kernel's clock now, less what FAT rounds away."""
+    instant = repository.cache.kernel_time_ns() - RACY_NS
+    return instant // 1_000_000_000, instant % 1_000_000_000
+
+
+def _file_archiver(work: Work) -> FileArchiver:
+    session, options = work.session, work.options
+    cutter = session.cutter(options.chunker)
+    tree_cutter = session.cutter(BackupOptions().chunker)
+    return FileArchiver(
+        session.writer,
+        cutter,
+        tree_cutter,
+        session.sizes.minimum,
+        work.context.cancel,
+        work.report,
+    )
+
+
+def _scan_cache(work: Work) -> ScanCache:
+    """The cache of just these paths and rules: other rules, other listings."""
+    options = work.options
+    words = [
+        *sorted(absolute(path) for path in options.paths),
+        repr((options.excludes, options.one_file_system, options.chunker)).encode(),
+    ]
+    name = "scan-" + names.base32(crypt.digest(b"\0".join(words))[:10])
+    mark = work.repository.surroundings.random(MARK_BYTES)
+    use_old = not options.force and options.stdin is None
+    return ScanCache(work.repository.cache, name, mark, use_old)
+
+
+def _own_folders(repository: Repository) -> frozenset[tuple[int, int]]:
+    """The repository and the cache: a backup of them would feed on itself."""
+    return frozenset(
+        place
+        for place in (repository.storage.identity(), repository.cache.storage.identity())
+        if place is not None
+    )
+
+
+def _every(share: float) -> int:
+    return round(1 / share) if share > 0 else 0
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
+
+
+def _counts(work: Work, files: FileArchiver, directories: DirectoryArchiver) -> Counts:
+    totals, session = directories.totals, work.session
+    return Counts(
+        files=totals.files,
+        directories=totals.directories,
+        others=totals.others,
+        bytes=totals.size,
+        files_new=totals.files_new,
+        files_changed=totals.files_changed,
+        files_unmodified=totals.files_unmodified,
+        bytes_read=files.bytes_read,
+        bytes_new=session.writer.bytes_new,
+        bytes_stored=session.uploader.bytes_stored,
+        problems=len(work.problems),
+    )
+
+
+def _result(work: Work, directories: DirectoryArchiver, counts: Counts) -> BackupResult:
+    totals = directories.totals
+    return BackupResult(
+        files_new=counts.files_new,
+        files_changed=counts.files_changed,
+        files_unmodified=counts.files_unmodified,
+        dirs_new=totals.directories_new,
+        dirs_changed=totals.directories_changed,
+        dirs_unmodified=totals.directories_unmodified,
+        bytes_read=counts.bytes_read,
+        bytes_total=counts.bytes,
+        bytes_added=counts.bytes_stored,
+        bytes_added_plain=counts.bytes_new,
+        problems=tuple(work.problems),
+        warnings=work.repository.regressions,
+        dry_run=work.options.dry_run,
+    )

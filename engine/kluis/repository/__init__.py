@@ -1,0 +1,1 @@
+"""Vaults and stores: keys, ledger, runs, packs, index, snapshots, the collector."""

@@ -1,0 +1,158 @@
+"""Making a new vault with its first store, so that a crash leaves either one or none."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from kluis.errors import AlreadyExistsError
+from kluis.format import crypt, domain, keyring, ledger, names, store
+from kluis.format.domain import DomainSecrets
+from kluis.format.keyring import ChunkSizes
+from kluis.repository import keys
+from kluis.repository.keys import Owner
+from kluis.repository.ledger import Ledger
+from kluis.repository.small import put_with_twin
+from kluis.storage.base import Storage
+from kluis.surroundings import Surroundings
+
+RESERVE_BYTES = 8 << 20
+HOME = "home"
+# Enough to tell which cipher this CPU is made for: about 1 ms.
+TRIAL_BYTES = 1 << 20
+CHUNK_SIZES = (
+    ("default", ChunkSizes(4 << 10, 16 << 10, 64 << 10)),
+    ("large", ChunkSizes(64 << 10, 256 << 10, 1 << 20)),
+)
+
+
+def make_vault(
+    storage: Storage, passphrase: bytes, label: str, memory_bytes: int, surroundings: Surroundings
+) -> store.Store:
+    """Writes keyring, first domain, documents, reserve, first ledger record, and `store` last.
+
+    Until `store` is there, nothing is a repository. Raises `AlreadyExistsError` where one is.
+    """
+    if storage.exists(names.STORE) or storage.exists(names.twin(names.STORE)):
+        raise AlreadyExistsError(
+            f"there already is a kluis repository at {storage.location}; nothing was changed. "
+            "Next: kluis snapshots -r PATH to see what it holds"
+        )
+    owner = Owner(surroundings.random(crypt.KEY_BYTES))
+    signer = owner.signer()
+    vault = crypt.digest(signer.verify)
+    vault_key = surroundings.random(crypt.KEY_BYTES)
+    ring = _keyring(owner, vault_key, passphrase, memory_bytes, surroundings)
+    first = _domain(owner, vault_key, HOME, surroundings)
+    _write_pair(storage, names.keyring(1), keyring.encode(ring, signer.signing))
+    _write_pair(storage, names.domain(first.domain, 1), domain.encode(first, signer.signing))
+    documents = _write_documents(storage)
+    storage.put(names.RESERVE, [bytes(RESERVE_BYTES)])
+    identity = store.Store(
+        features=ring.features,
+        vault=vault,
+        store=surroundings.random(crypt.RUN_BYTES),
+        owner_verify=signer.verify,
+        created_ns=surroundings.now(),
+        label=label,
+        documents=documents,
+    )
+    storage.barrier()
+    book = Ledger(
+        storage, keys.Identity(vault, identity.store, signer.verify, vault_key)
+    )
+    book.append((ledger.Roles(()),), signer, surroundings)
+    data = store.encode(identity, signer.signing)
+    storage.create(names.twin(names.STORE), data)
+    storage.create(names.STORE, data)
+    return identity
+
+
+def _write_pair(storage: Storage, name: str, data: bytes) -> None:
+    storage.create(name, data)
+    storage.create(names.twin(name), data)
+
+
+def _keyring(
+    owner: Owner,
+    vault_key: bytes,
+    passphrase: bytes,
+    memory_bytes: int,
+    surroundings: Surroundings,
+) -> keyring.Keyring:
+    signer, (box_public, _) = owner.signer(), owner.box()
+    vault = crypt.digest(signer.verify)
+    salt = surroundings.random(keyring.SALT_BYTES)
+    stretched = crypt.passphrase_key(passphrase, salt, keys.PASSPHRASE_PASSES, memory_bytes)
+    private = keyring.Private(slot_names=("first",), chunk_sizes=CHUNK_SIZES)
+    return keyring.Keyring(
+        features=keyring.Features(),
+        owner_verify=signer.verify,
+        owner_box=box_public,
+        epoch=1,
+        salt=salt,
+        passes=keys.PASSPHRASE_PASSES,
+        memory_bytes=memory_bytes,
+        slots=(keys.wrap_owner(owner, vault, stretched, surroundings),),
+        vault_boxes=(keyring.VaultBox(box_public, crypt.seal_to(box_public, vault_key)),),
+        private=crypt.seal(
+            crypt.derive(vault_key, "names"),
+            crypt.XCHACHA20,
+            surroundings.random(crypt.NONCE_LIMIT_BYTES),
+            keyring.encode_private(private),
+            keyring.private_context(vault, 1),
+        ),
+    )
+
+
+def _domain(
+    owner: Owner, vault_key: bytes, name: str, surroundings: Surroundings
+) -> domain.Domain:
+    signer, (owner_box, _) = owner.signer(), owner.box()
+    vault = crypt.digest(signer.verify)
+    public, secret = crypt.box_key(surroundings.random(crypt.KEY_BYTES))
+    secrets = DomainSecrets(
+        secret, surroundings.random(crypt.KEY_BYTES), surroundings.random(crypt.KEY_BYTES)
+    )
+    parts, packed = domain.pack_secrets(secrets)
+    domain_id = domain.id_of(public)
+    return domain.Domain(
+        vault=vault,
+        domain=domain_id,
+        epoch=1,
+        public_key=public,
+        algorithm=fast_algorithm(surroundings),
+        owner_verify=signer.verify,
+        boxes=(domain.DomainBox(owner_box, parts, crypt.seal_to(owner_box, packed)),),
+        name=crypt.seal(
+            crypt.derive(vault_key, "names"),
+            crypt.XCHACHA20,
+            surroundings.random(crypt.NONCE_LIMIT_BYTES),
+            name.encode("utf-8"),
+            domain.name_context(vault, domain_id, 1),
+        ),
+    )
+
+
+def fast_algorithm(machine: Surroundings) -> int:
+    """AEGIS-256, or XChaCha20-Poly1305 where the CPU has no AES and so is faster with it."""
+    seconds = {}
+    for algorithm in (crypt.XCHACHA20, crypt.AEGIS256):
+        begun = machine.monotonic()
+        crypt.seal(bytes(32), algorithm, bytes(32), bytes(TRIAL_BYTES), b"")
+        seconds[algorithm] = machine.monotonic() - begun
+    faster = seconds[crypt.AEGIS256] <= seconds[crypt.XCHACHA20]
+    return crypt.AEGIS256 if faster else crypt.XCHACHA20
+
+
+def read_document(name: str) -> bytes:
+    """A file for people that is put on every medium."""
+    return resources.files("kluis.documents").joinpath(name).read_bytes()
+
+
+def _write_documents(storage: Storage) -> tuple[store.Document, ...]:
+    written = []
+    for name in names.DOCUMENTS:
+        data = read_document(name)
+        put_with_twin(storage, name, data)
+        written.append(store.Document(name, len(data), crypt.digest(data)))
+    return tuple(written)

@@ -1,0 +1,177 @@
+"""Where each frame lies: dense arrays per run, from the segments. About 17 bytes a frame."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field
+
+from kluis.errors import FormatError, NotFoundError
+from kluis.format import crypt, envelope, names, segment
+from kluis.format.certificate import Certificate
+from kluis.format.ledger import PackName
+from kluis.format.segment import PackPlace, ParitySet, Segment
+from kluis.repository.keys import Session
+from kluis.repository.run import read_certificate
+from kluis.repository.small import SMALL_LIMIT_BYTES
+from kluis.repository.state import LedgerState
+from kluis.storage.base import Storage
+
+NOWHERE = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A frame's place: which pack, from which byte, how many, and how many expanded."""
+
+    pack: int
+    offset: int
+    stored_bytes: int
+    plain_bytes: int
+    kind: int
+
+
+@dataclass
+class RunFrames:
+    """The frames of one run, by number."""
+
+    packs: array[int] = field(default_factory=lambda: array("I"))
+    offsets: array[int] = field(default_factory=lambda: array("I"))
+    stored: array[int] = field(default_factory=lambda: array("I"))
+    plain: array[int] = field(default_factory=lambda: array("I"))
+    kinds: bytearray = field(default_factory=bytearray)
+
+    def reach(self, count: int) -> None:
+        """Makes room for frame numbers below `count`."""
+        missing = count - len(self.packs)
+        if missing > 0:
+            self.packs.extend([NOWHERE] * missing)
+            for numbers in (self.offsets, self.stored, self.plain):
+                numbers.extend([0] * missing)
+            self.kinds.extend(bytes(missing))
+
+
+@dataclass(frozen=True, slots=True)
+class ListedSegment:
+    """A segment as read: its name, digest and content."""
+
+    name: str
+    run: bytes
+    k: int
+    digest: bytes
+    size: int
+    body: Segment
+    certificate: Certificate
+
+
+@dataclass
+class Index:
+    """All packs and frames that the segments of readable domains list."""
+
+    packs: list[PackPlace] = field(default_factory=list)
+    pack_numbers: dict[PackName, int] = field(default_factory=dict)
+    set_of_pack: dict[PackName, ParitySet] = field(default_factory=dict)
+    runs: dict[bytes, RunFrames] = field(default_factory=dict)
+    # (run, n) -> further places, for frames that were moved and whose old pack is still there
+    copies: dict[tuple[bytes, int], list[Location]] = field(default_factory=dict)
+    segments: dict[tuple[bytes, int], ListedSegment] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)  # segment name -> why it is useless
+
+    def learn(self, listed: Segment) -> None:
+        """Takes in what one segment lists."""
+        for parity_set in listed.sets:
+            for place in parity_set.packs:
+                name = PackName(place.shelf, place.digest)
+                self.set_of_pack[name] = parity_set
+                if name not in self.pack_numbers:
+                    self._learn_pack(name, place)
+
+    def _learn_pack(self, name: PackName, place: PackPlace) -> None:
+        number = len(self.packs)
+        self.packs.append(place)
+        self.pack_numbers[name] = number
+        offset = place.frames_offset
+        for group in place.groups:
+            frames = self.runs.setdefault(group.run, RunFrames())
+            frames.reach(group.first_n + len(group.stored) // 4)
+            lengths = zip(group.lengths(), group.plain_lengths(), strict=True)
+            for n, (stored, plain) in enumerate(lengths, group.first_n):
+                if frames.packs[n] == NOWHERE:
+                    frames.packs[n] = number
+                    frames.offsets[n] = offset
+                    frames.stored[n] = stored
+                    frames.plain[n] = plain
+                    frames.kinds[n] = group.kind
+                else:
+                    place_again = Location(number, offset, stored, plain, group.kind)
+                    self.copies.setdefault((group.run, n), []).append(place_again)
+                offset += stored
+
+    def locate(self, run: bytes, n: int) -> list[Location]:
+        """Every known place of a frame; empty if no segment lists it."""
+        frames = self.runs.get(run)
+        if frames is None or n >= len(frames.packs) or frames.packs[n] == NOWHERE:
+            return []
+        first = Location(
+            frames.packs[n],
+            frames.offsets[n],
+            frames.stored[n],
+            frames.plain[n],
+            frames.kinds[n],
+        )
+        return [first, *self.copies.get((run, n), [])]
+
+    def pack_name(self, number: int) -> str:
+        """The object name of a pack by its number here."""
+        place = self.packs[number]
+        return names.pack(place.shelf, place.digest)
+
+
+def decode_segment(
+    data: bytes, name: str, session: Session, state: LedgerState
+) -> tuple[Segment, Certificate] | None:
+    """The segment, all its signatures checked; None where its domain cannot be read."""
+    run, k = names.parse_numbered(name)
+    encoded, sealed = segment.unwrap(data, name)
+    certificate = read_certificate(encoded, session, state)
+    envelope.check_signature(data, certificate.verify_key, name)
+    keys = session.domains.get(certificate.domain)
+    if keys is None or keys.secrets.meta is None:
+        return None
+    plain = crypt.unseal(
+        segment.meta_key(keys.meta()), sealed, segment.context(session.vault, run, k), name
+    )
+    listed = segment.decode_inner(encoded, plain)
+    if (listed.run(), listed.k) != (run, k):
+        raise FormatError(f"{name} is damaged: it is another run's segment")
+    return listed, certificate
+
+
+def load_index(storage: Storage, session: Session, state: LedgerState) -> Index:
+    """The index from all segments; those that another stands for are left out.
+
+    A segment that cannot be read is named in `problems`; the others count.
+    """
+    index = Index()
+    replaced: set[tuple[bytes, int]] = set()
+    found: list[ListedSegment] = []
+    for name, size in sorted(storage.list(names.INDEX)):
+        try:
+            run, k = names.parse_numbered(name)
+            data = storage.get(name, SMALL_LIMIT_BYTES)
+            decoded = decode_segment(data, name, session, state)
+        except NotFoundError:
+            continue  # a pruner has merged it meanwhile
+        except FormatError as error:
+            index.problems[name] = str(error)
+            continue
+        if decoded is None:
+            continue
+        listed, certificate = decoded
+        digest = crypt.digest(data)
+        found.append(ListedSegment(name, run, k, digest, size, listed, certificate))
+        replaced.update((item.run, item.k) for item in listed.stands_for)
+    for item in found:
+        if (item.run, item.k) not in replaced:
+            index.segments[item.run, item.k] = item
+            index.learn(item.body)
+    return index

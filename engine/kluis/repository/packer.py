@@ -1,0 +1,185 @@
+"""Frames into packs: compress, seal, open again and compare, and lay out in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import zstandard
+from blake3 import blake3
+
+from kluis.errors import DamageError
+from kluis.format import crypt, frame, pack
+from kluis.format.frame import FrameEntry
+from kluis.format.pack import PackHead
+from kluis.format.segment import FrameGroup, PackPlace
+from kluis.repository.run import Run
+from kluis.surroundings import Surroundings
+
+# Of a frame that does not look compressible this much is tried before giving up on it.
+PROBE_BYTES = 4 << 10
+# Less gain than this is not worth expanding at every restore.
+GAIN_SHARE = 0.97
+
+
+@dataclass(frozen=True, slots=True)
+class PlainFrame:
+    """Chunks that are to become one frame; the buffer is not touched any more."""
+
+    n: int
+    kind: int
+    plain: bytes | bytearray | memoryview
+    chunks: list[tuple[bytes, int]]
+    hash_key: bytes
+    level: int  # zstd; 0 stores as it is
+
+
+@dataclass(frozen=True, slots=True)
+class SealedFrame:
+    """A frame as stored, its entry in a directory, and its sealed chunk list."""
+
+    entry: FrameEntry
+    stored: bytes
+    chunk_list: bytes
+
+
+def seal_frame(run: Run, plain: PlainFrame, surroundings: Surroundings) -> SealedFrame:
+    """Compresses and seals; opens and hashes again before it is trusted (any thread)."""
+    payload, compression = _compress(plain)
+    sort = (plain.kind, compression)
+    place = frame.context(run.vault, (run.id, plain.n), sort)
+    nonces = surroundings.random(2 * crypt.NONCE_LIMIT_BYTES)
+    algorithm = run.domain.algorithm
+    stored = crypt.seal(run.key, algorithm, nonces[: crypt.NONCE_LIMIT_BYTES], payload, place)
+    listing = frame.encode_chunks(plain.chunks)
+    chunk_list = crypt.seal(
+        crypt.derive(run.domain.dedup(), "chunk lists"),
+        algorithm,
+        nonces[crypt.NONCE_LIMIT_BYTES :],
+        listing,
+        frame.list_context(run.vault, (run.id, plain.n)),
+    )
+    _compare_again(run, plain, stored, place, compression)
+    number, lengths = (run.id, plain.n), (len(stored), len(plain.plain), len(chunk_list))
+    digests = (crypt.digest(stored), crypt.digest(listing))
+    message = frame.signed_message(number, sort, lengths, digests)
+    signature = crypt.sign(run.signer.signing, frame.SIGN_CONTEXT, message)
+    entry = FrameEntry(*number, *sort, *lengths, *digests, signature)
+    return SealedFrame(entry, stored, chunk_list)
+
+
+def looks_compressible(data: bytes | bytearray | memoryview) -> bool:
+    """False if a probe from the middle of `data` hardly shrinks."""
+    middle = max(0, (len(data) - PROBE_BYTES) // 2)
+    probe = bytes(memoryview(data)[middle : middle + PROBE_BYTES])
+    return len(zstandard.ZstdCompressor(level=1).compress(probe)) < len(probe) * GAIN_SHARE
+
+
+def _compress(plain: PlainFrame) -> tuple[bytes, int]:
+    if plain.level:
+        squeezed = zstandard.ZstdCompressor(
+            level=plain.level, write_content_size=True, write_checksum=False
+        ).compress(plain.plain)
+        if len(squeezed) < len(plain.plain) * GAIN_SHARE:
+            return squeezed, frame.ZSTD
+    return bytes(plain.plain), frame.PLAIN
+
+
+def _compare_again(
+    run: Run, plain: PlainFrame, stored: bytes, place: bytes, compression: int
+) -> None:
+    """Raises if what would be stored does not open to the chunks that were read.
+
+    A bit that flips in memory is caught here, while the source still exists.
+    """
+    payload = crypt.unseal(run.key, stored, place, "frame")
+    again = memoryview(frame.expand_frame(payload, compression, len(plain.plain)))
+    position = 0
+    for hash16, length in plain.chunks:
+        piece = again[position : position + length]
+        if blake3(piece, key=plain.hash_key).digest(frame.HASH_BYTES) != hash16:
+            raise DamageError(
+                "a frame did not open to what was read: this machine's memory or processor is "
+                "at fault. The snapshot was not made. Next: test the memory, then run the "
+                "backup again"
+            )
+        position += length
+
+
+@dataclass
+class PackBuilder:
+    """A pack being laid out in memory; frames are added in order, moved ones included."""
+
+    vault: bytes
+    domain: bytes
+    domain_epoch: int
+    meta_key: bytes
+    algorithm: int
+    certificates: dict[bytes, bytes] = field(default_factory=dict)  # run -> certificate
+    frames: list[SealedFrame] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, sealed: SealedFrame, certificate: bytes) -> None:
+        """Takes one more frame, with the certificate of the run that it belongs to."""
+        self.certificates.setdefault(sealed.entry.run, certificate)
+        self.frames.append(sealed)
+        self.size += len(sealed.stored) + len(sealed.chunk_list) + pack.ENTRY_BYTES
+
+    def finish(self, shelf: str, surroundings: Surroundings) -> BuiltPack:
+        """The whole file as parts, its name and its place in a segment."""
+        certificates = tuple(self.certificates.values())
+        head = pack.encode_head(
+            PackHead(self.vault, self.domain, self.domain_epoch, certificates)
+        )
+        entries = [sealed.entry for sealed in self.frames]
+        directory = crypt.seal(
+            self.meta_key,
+            self.algorithm,
+            surroundings.random(crypt.NONCE_LIMIT_BYTES),
+            pack.encode_directory(entries, certificates),
+            pack.directory_context(self.vault, self.domain),
+        )
+        stored = [sealed.stored for sealed in self.frames]
+        lists = [sealed.chunk_list for sealed in self.frames]
+        body_bytes = len(head) + sum(map(len, stored))
+        tail = pack.encode_tail(body_bytes, sum(map(len, lists)), len(directory))
+        parts = [head, *stored, *lists, directory, tail]
+        hasher = blake3()
+        for part in parts:
+            hasher.update(part)
+        place = PackPlace(
+            shelf, hasher.digest(), sum(map(len, parts)), len(head), groups_of(entries)
+        )
+        return BuiltPack(parts, place)
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltPack:
+    """A pack ready to be stored."""
+
+    parts: list[bytes]
+    place: PackPlace
+
+
+def groups_of(entries: list[FrameEntry]) -> tuple[FrameGroup, ...]:
+    """Neighbours with ascending numbers of one run and kind, as segments list them."""
+    groups: list[FrameGroup] = []
+    start = 0
+    for end in range(1, len(entries) + 1):
+        first, last = entries[start], entries[end - 1]
+        if end < len(entries):
+            after = entries[end]
+            follows = (last.run, last.n + 1, last.kind) == (after.run, after.n, after.kind)
+            if follows:
+                continue
+        part = entries[start:end]
+        groups.append(
+            FrameGroup(
+                first.run,
+                first.n,
+                first.kind,
+                b"".join(entry.stored_bytes.to_bytes(4, "little") for entry in part),
+                b"".join(entry.plain_bytes.to_bytes(4, "little") for entry in part),
+            )
+        )
+        start = end
+    return tuple(groups)

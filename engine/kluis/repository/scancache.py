@@ -1,0 +1,240 @@
+"""What the last backup of the same paths found and stored, directory by directory, in walk order.
+
+Of an unchanged directory only a few hundred bytes are read: the fingerprint of its listing,
+where its tree lies, and which frames it uses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import zstandard
+
+from kluis.errors import FormatError
+from kluis.format.codec import Reader, Writer, expand_small, read_list, write_list
+from kluis.format.crypt import DIGEST_BYTES
+from kluis.format.tree import read_extent, write_extent
+from kluis.format.usemap import FrameSet, read_frames, write_frames
+from kluis.format.names import base32
+from kluis.repository.cache import ClientCache
+from kluis.repository.content import Content
+from kluis.storage.journal import JournalReader, JournalRecord, JournalWriter
+
+FINGERPRINT_BYTES = 16
+MARK_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What a directory holds, without those below it."""
+
+    files: int = 0
+    others: int = 0
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A directory as scanned and as stored, for finding what changed in it."""
+
+    records: bytes
+    names: bytes
+    tree: bytes
+    # Frames of files whose extents are listed apart, by name: the tree does not show them.
+    listed: dict[bytes, FrameSet]
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """One directory of the last backup."""
+
+    record: JournalRecord
+    fingerprint: bytes
+    racy: bool
+    tally: Tally
+    tree: Content
+    uses: FrameSet
+
+
+@dataclass(frozen=True, slots=True)
+class CacheHead:
+    """What holds for the whole cache of one set of paths."""
+
+    snapshot: bytes  # run
+    racy_s: int
+    racy_ns: int
+    turn: int
+    uses: FrameSet
+
+
+def encode_head(head: CacheHead) -> bytes:
+    writer = Writer()
+    writer.raw(head.snapshot, 16)
+    writer.i64(head.racy_s)
+    writer.u32(head.racy_ns)
+    writer.u64(head.turn)
+    write_frames(writer, head.uses)
+    return writer.bytes()
+
+
+def decode_head(data: bytes) -> CacheHead:
+    reader = Reader(data, "scan cache")
+    return CacheHead(
+        reader.raw(16), reader.i64(), reader.u32(), reader.u64(), read_frames(reader)
+    )
+
+
+def walk_key(path: bytes) -> bytes:
+    """Bytes that sort as a walk visits: a directory after all that lies in it."""
+    return path.replace(b"/", b"\0\1") + b"\0\2"
+
+
+def _encode(
+    fingerprint: bytes, racy: bool, tally: Tally, tree: Content, uses: FrameSet
+) -> bytes:
+    writer = Writer()
+    writer.raw(fingerprint, FINGERPRINT_BYTES)
+    writer.u8(racy)
+    writer.u64(tally.files)
+    writer.u64(tally.others)
+    writer.u64(tally.size)
+    writer.u64(tree.size)
+    writer.raw(tree.digest, DIGEST_BYTES)
+    writer.u8(tree.listed)
+    write_list(writer, tree.extents, write_extent)
+    write_frames(writer, uses)
+    return writer.bytes()
+
+
+def _decode(record: JournalRecord) -> Remembered:
+    reader = Reader(record.head, "scan cache")
+    fingerprint, racy = reader.raw(FINGERPRINT_BYTES), reader.flag()
+    tally = Tally(reader.u64(), reader.u64(), reader.u64())
+    size, digest, listed = reader.u64(), reader.raw(DIGEST_BYTES), reader.flag()
+    extents = read_list(reader, 28, read_extent)
+    return Remembered(
+        record,
+        fingerprint,
+        racy,
+        tally,
+        Content(size, digest, extents, listed),
+        read_frames(reader),
+    )
+
+
+class ScanCache:
+    """The old cache read along the walk, and a new one written behind it once something changed."""
+
+    def __init__(self, cache: ClientCache, name: str, mark: bytes, use_old: bool) -> None:
+        """`mark`: 16 fresh random bytes that tie the new journal to its head."""
+        self._cache = cache
+        self._head_name = f"{name}.head"
+        self._path = f"{cache.folder}/{name}"
+        self._mark = mark
+        self._old_mark = b""
+        self._writer: JournalWriter | None = None
+        self._next: Remembered | None = None
+        self._reader = JournalReader(self._path) if use_old else None
+        self.head = self._read_head()
+
+    def _read_head(self) -> CacheHead | None:
+        data = self._cache.read(self._head_name)
+        record = self._reader.next() if self._reader is not None else None
+        if data is None or record is None or record.key or record.head != data[:MARK_BYTES]:
+            return None
+        try:
+            head = decode_head(data[MARK_BYTES:])
+        except FormatError:
+            return None
+        self._old_mark = record.head
+        self._advance()
+        return head
+
+    def _advance(self) -> None:
+        record = self._reader.next() if self._reader is not None else None
+        try:
+            self._next = None if record is None else _decode(record)
+        except FormatError:
+            self._next = None
+
+    def find(self, path: bytes) -> Remembered | None:
+        """The remembered directory; paths must be asked for in walk order."""
+        if self.head is None or self._next is None:
+            return None
+        key = walk_key(path)
+        while self._next is not None and self._next.record.key < key:
+            self._advance()
+        if self._next is None or self._next.record.key != key:
+            return None
+        return self._next
+
+    def listing(self, remembered: Remembered) -> Listing | None:
+        """The full listing of the directory that `find` gave last."""
+        data = self._reader.body(remembered.record) if self._reader is not None else None
+        if data is None:
+            return None
+        try:
+            reader = Reader(expand_small(data, "scan cache"), "scan cache")
+            records, names, tree = reader.blob(), reader.blob(), reader.blob()
+            listed = dict(read_list(reader, 8, lambda r: (r.blob(), read_frames(r))))
+        except FormatError:
+            return None
+        return Listing(records, names, tree, listed)
+
+    def keep(self, remembered: Remembered) -> None:
+        """Takes over an unchanged directory, the one that `find` gave last."""
+        if self._writer is not None and self._reader is not None:
+            body = self._reader.body(remembered.record)
+            if body is not None:
+                self._writer.copy(remembered.record, remembered.record.head, body)
+
+    def add(
+        self,
+        path: bytes,
+        fingerprint: tuple[bytes, bool],
+        tally: Tally,
+        stored: tuple[Content, FrameSet],
+        listing: Listing,
+    ) -> None:
+        """Remembers a directory that was stored anew; `fingerprint` is (hash, racy)."""
+        key = walk_key(path)
+        writer = self._writer or self._begin(key)
+        fields = Writer()
+        fields.blob(listing.records)
+        fields.blob(listing.names)
+        fields.blob(listing.tree)
+        fields.u32(len(listing.listed))
+        for name, frames in listing.listed.items():
+            fields.blob(name)
+            write_frames(fields, frames)
+        body = zstandard.ZstdCompressor(level=1).compress(fields.bytes())
+        writer.add(key, _encode(*fingerprint, tally, *stored), body)
+
+    def _begin(self, key: bytes) -> JournalWriter:
+        """Starts the new journal with all directories before `key`, which were unchanged."""
+        self._writer = JournalWriter(self._path, base32(self._mark))
+        self._writer.add(b"", self._mark, b"")
+        if self.head is not None:
+            with JournalReader(self._path) as again:
+                again.next()
+                while (record := again.next()) is not None and record.key < key:
+                    body = again.body(record)
+                    if body is None:
+                        break
+                    self._writer.copy(record, record.head, body)
+        return self._writer
+
+    def finish(self, head: CacheHead | None) -> None:
+        """Makes what was added the cache of the next run; None drops it."""
+        writer, self._writer = self._writer, None
+        if self._reader is not None:
+            self._reader.close()
+        if writer is not None and head is None:
+            writer.discard()
+        elif writer is not None and head is not None:
+            writer.keep()
+            self._cache.write(self._head_name, self._mark + encode_head(head))
+        elif head is not None and self.head is not None:
+            # Nothing changed: the old journal stays, and with it the instant it was made at.
+            kept = replace(head, racy_s=self.head.racy_s, racy_ns=self.head.racy_ns)
+            self._cache.write(self._head_name, self._old_mark + encode_head(kept))

@@ -1,0 +1,212 @@
+"""What a store's ledger says, folded record by record. Pure: no I/O, no clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from kluis.format.crypt import DIGEST_BYTES
+from kluis.format.ledger import (
+    AGENT,
+    OPERATOR,
+    OWNER,
+    Checkpoint,
+    Copied,
+    Doomed,
+    Ended,
+    Event,
+    Forgotten,
+    ForgottenMark,
+    Found,
+    Held,
+    Logged,
+    Lost,
+    Made,
+    PackName,
+    Released,
+    Role,
+    Roles,
+    SnapshotMark,
+    Unforgotten,
+    Verified,
+)
+from kluis.format.usemap import FrameSet, Ranges, merge, numbers, ranges_of
+
+# Which events each role may sign; the owner may sign all.
+_ENTITLED: dict[int, tuple[type, ...]] = {
+    AGENT: (Made, Ended),
+    OPERATOR: (
+        Ended,
+        Forgotten,
+        Unforgotten,
+        Held,
+        Released,
+        Doomed,
+        Copied,
+        Lost,
+        Found,
+        Verified,
+        Checkpoint,
+    ),
+}
+
+
+@dataclass
+class LedgerState:
+    """The store as its ledger describes it, after the record `head`."""
+
+    head: int = 0
+    head_digest: bytes = bytes(DIGEST_BYTES)
+    roles: dict[bytes, Role] = field(default_factory=dict)
+    live: dict[bytes, SnapshotMark] = field(default_factory=dict)
+    forgotten: dict[bytes, ForgottenMark] = field(default_factory=dict)
+    copied: set[bytes] = field(default_factory=set)
+    copied_doomed: set[bytes] = field(default_factory=set)
+    doomed_snapshots: set[bytes] = field(default_factory=set)
+    held: dict[bytes, Held] = field(default_factory=dict)
+    doomed: set[PackName] = field(default_factory=set)
+    lost: FrameSet = field(default_factory=dict)
+    verified: list[Verified] = field(default_factory=list)
+    logged: Logged | None = None
+    ended: set[bytes] = field(default_factory=set)
+    open_at_floor: set[bytes] = field(default_factory=set)
+    floor: int = 0
+    checkpoint: int = 0  # number of the record that holds the newest checkpoint
+    replaced: set[bytes] = field(default_factory=set)  # digests of records before it
+
+    def entitled(self, author: bytes, owner: bytes, events: tuple[Event, ...]) -> bool:
+        """True if this key may sign all of these events now."""
+        if author == owner:
+            return True
+        role = self.roles.get(author)
+        if role is None:
+            return False
+        return all(isinstance(event, _ENTITLED.get(role.role, ())) for event in events)
+
+    def role_of(self, author: bytes, owner: bytes) -> int | None:
+        """The role of a key now, or None if it has none."""
+        if author == owner:
+            return OWNER
+        role = self.roles.get(author)
+        return role.role if role else None
+
+    def has_ended(self, run: bytes, begun_at: int) -> bool:
+        """True if the run signs nothing more; `begun_at` is the head in its certificate."""
+        if run in self.ended or run in self.live or run in self.forgotten:
+            return True
+        if run in self.doomed_snapshots:
+            return True
+        return begun_at < self.floor and run not in self.open_at_floor
+
+    def counting(self) -> dict[bytes, SnapshotMark]:
+        """Snapshots that count, forgotten but not yet doomed ones included."""
+        return {**self.live, **{run: item.mark for run, item in self.forgotten.items()}}
+
+    def apply(self, n: int, digest: bytes, time_ns: int, events: tuple[Event, ...]) -> None:
+        """Folds the n-th record, which was signed by an entitled key."""
+        self.head = n
+        self.head_digest = digest
+        for event in events:
+            self._apply_event(n, time_ns, event)
+
+    def _apply_event(self, n: int, time_ns: int, event: Event) -> None:
+        match event:
+            case Roles(roles):
+                self.roles = {role.verify_key: role for role in roles}
+            case Made(mark):
+                if not self._known(mark.run):
+                    self.live[mark.run] = mark
+                self.ended.add(mark.run)
+            case Copied(mark):
+                if not self._known(mark.run):
+                    self.live[mark.run] = mark
+                    self.copied.add(mark.run)
+            case Ended(runs):
+                self.ended.update(runs)
+            case Forgotten(runs):
+                self._forget(runs, time_ns)
+            case Unforgotten(runs):
+                for run in runs:
+                    if run in self.forgotten:
+                        self.live[run] = self.forgotten.pop(run).mark
+            case Held(run):
+                self.held[run] = event
+            case Released(run):
+                self.held.pop(run, None)
+            case Doomed(packs, runs):
+                self._doom(packs, runs)
+            case Lost(frames):
+                self.lost = merge((self.lost, frames))
+            case Found(frames):
+                self.lost = subtract(self.lost, frames)
+            case Verified():
+                self.verified.append(event)
+            case Logged():
+                self.logged = event
+            case Checkpoint():
+                self._restart(n, event)
+
+    def _known(self, run: bytes) -> bool:
+        return run in self.live or run in self.forgotten or run in self.doomed_snapshots
+
+    def _forget(self, runs: tuple[bytes, ...], time_ns: int) -> None:
+        for run in runs:
+            if run in self.live and run not in self.held:
+                self.forgotten[run] = ForgottenMark(self.live.pop(run), time_ns)
+
+    def _doom(self, packs: tuple[PackName, ...], runs: tuple[bytes, ...]) -> None:
+        self.doomed.update(packs)
+        for run in runs:
+            if run in self.forgotten:
+                del self.forgotten[run]
+                self.doomed_snapshots.add(run)
+                if run in self.copied:
+                    self.copied_doomed.add(run)
+
+    def _restart(self, n: int, point: Checkpoint) -> None:
+        self.roles = {role.verify_key: role for role in point.roles}
+        self.live = {mark.run: mark for mark in point.live}
+        self.forgotten = {item.mark.run: item for item in point.forgotten}
+        self.copied_doomed = set(point.copied_doomed)
+        self.held = {held.snapshot: held for held in point.held}
+        self.doomed = set(point.doomed)
+        self.lost = dict(point.lost)
+        self.verified = list(point.verified)
+        self.logged = point.logged
+        self.open_at_floor = set(point.open_runs)
+        self.floor = point.floor
+        self.checkpoint = n
+        self.replaced = set(point.replaced)
+
+
+def subtract(frames: FrameSet, gone: FrameSet) -> FrameSet:
+    """The frames of the first set that are not in the second."""
+    result: FrameSet = {}
+    for run, ranges in frames.items():
+        left: Ranges = ranges
+        if run in gone:
+            left = ranges_of(set(numbers(ranges)) - set(numbers(gone[run])))
+        if left:
+            result[run] = left
+    return result
+
+
+def raised_times(state: LedgerState, now_ns: int) -> dict[bytes, int]:
+    """Each counting snapshot's time: claimed, raised to its client's one before it.
+
+    A time after `now_ns` raises nothing. What replaces a snapshot stands in its place
+    in the order. So no clock that was wrong can make an old snapshot look new, or
+    push an honest one out of a rule.
+    """
+    result: dict[bytes, int] = {}
+    last: dict[bytes, int] = {}
+    before: dict[bytes, int] = {}  # snapshot -> what its client's order had reached before it
+    for run, mark in state.counting().items():
+        reached = last.get(mark.client, mark.time_ns)
+        if mark.replaces is not None:
+            reached = before.get(mark.replaces, mark.time_ns)
+        before[run] = reached
+        time_ns = max(mark.time_ns, reached)
+        result[run] = time_ns
+        if time_ns <= now_ns and mark.replaces is None:
+            last[mark.client] = max(time_ns, last.get(mark.client, time_ns))
+    return result

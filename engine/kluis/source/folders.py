@@ -1,0 +1,223 @@
+"""Folders below one root, opened by their relative paths; no way leads out of the root."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from kluis._native import scatter
+from kluis.source.descent import Identity, identity_of
+from kluis.source.metadata import ACL_DEFAULT
+from kluis.source.paths import NAME_LIMIT_BYTES
+
+OPEN_FOLDERS = 24
+"""Descriptors of folders that stay open: a walk comes back to the same few."""
+
+_OPEN_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_LOOK_UP_FLAGS = _OPEN_FLAGS | os.O_PATH
+_CALL_LIMIT_BYTES = 4000
+"""The kernel takes paths of up to 4,095 bytes; a deeper folder is opened in several calls."""
+_NOT_HERE = (errno.ENOSYS, errno.EPERM)
+OWNER_MAY_ALL = 0o700
+
+
+def checked_name(name: bytes) -> bytes:
+    """The name, if it can only be an entry of its own folder; else ValueError."""
+    if not 0 < len(name) <= NAME_LIMIT_BYTES or name in (b".", b"..") or b"/" in name or 0 in name:
+        raise ValueError(f"{name[:300]!r} is no name of an entry in a folder")
+    return name
+
+
+def split_path(path: bytes) -> tuple[bytes, bytes]:
+    """(folder, name) of a relative path; of one component the folder is the root, `b""`."""
+    folder, slash, name = path.rpartition(b"/")
+    if slash and not folder:
+        raise ValueError(f"{path[:300]!r} is not relative")
+    return folder, checked_name(name)
+
+
+def stale() -> OSError:
+    """What stands there now is not what was put or found there before."""
+    return OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+
+def open_below(folder: int, path: bytes) -> int:
+    """A descriptor of the folder `path`, each of whose names has been checked.
+
+    Passes through no link and stays below `folder`, also while others rename.
+    """
+    try:
+        return _open_with(folder, path, _OPEN_FLAGS)
+    except PermissionError:
+        # Who may not list it may still know what is in it.
+        return _open_with(folder, path, _LOOK_UP_FLAGS)
+
+
+def _open_with(folder: int, path: bytes, flags: int) -> int:
+    try:
+        return scatter.open_beneath(folder, path, flags, 0)
+    except OSError as failure:
+        if failure.errno not in _NOT_HERE:
+            raise
+    # Kernels before 5.6: one component at a time, none of which may be a link.
+    at = folder
+    for name in path.split(b"/"):
+        try:
+            following = os.open(name, flags, dir_fd=at)
+        finally:
+            if at != folder:
+                os.close(at)
+        at = following
+    return at
+
+
+def open_to_change(name: bytes, folder: int) -> int:
+    """A descriptor of the folder `name`; if it is ours, we may do all in it from now on."""
+    descriptor = open_below(folder, name)
+    try:
+        status = os.fstat(descriptor)
+        if status.st_mode & OWNER_MAY_ALL == OWNER_MAY_ALL or status.st_uid != os.geteuid():
+            return descriptor
+        address = b"/proc/self/fd/%d" % descriptor
+        os.chmod(address, (status.st_mode & 0o7777) | OWNER_MAY_ALL)
+        again = os.open(address, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return again
+
+
+def make_directory(name: bytes, folder: int) -> bool:
+    """Whether the directory is new; False if something has that name. For its owner alone."""
+    try:
+        os.mkdir(name, OWNER_MAY_ALL, dir_fd=folder)
+    except FileExistsError:
+        return False
+    return True
+
+
+def make_way(name: bytes, folder: int) -> None:
+    """Removes an entry, if there is one; OSError(ENOTEMPTY) for a folder with something in it."""
+    try:
+        os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        pass
+    except IsADirectoryError:
+        os.rmdir(name, dir_fd=folder)
+
+
+def identity_at(name: bytes, folder: int) -> Identity | None:
+    """(dev, ino) of an entry, of the link itself if it is one; None if there is none."""
+    try:
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFolder:
+    """A folder that is open; `passes_on` if new files in it inherit an ACL from it."""
+
+    descriptor: int
+    identity: Identity
+    passes_on: bool
+
+
+def _opened(descriptor: int) -> OpenFolder:
+    try:
+        passes_on = bool(os.getxattr(descriptor, ACL_DEFAULT))
+    except OSError:
+        passes_on = False
+    return OpenFolder(descriptor, identity_of(descriptor), passes_on)
+
+
+class Folders:
+    """The folders below a root, the last used ones open. Owns the root's descriptor too.
+
+    A path is relative, its names separated by single slashes; the root is `b""`. What is
+    returned is valid until the next call.
+    """
+
+    def __init__(self, root: int) -> None:
+        self._root = _opened(root)
+        self._open: OrderedDict[bytes, OpenFolder] = OrderedDict()
+
+    def close(self) -> None:
+        """Closes every descriptor."""
+        for folder in self._open.values():
+            os.close(folder.descriptor)
+        self._open.clear()
+        os.close(self._root.descriptor)
+
+    def get(self, path: bytes) -> OpenFolder:
+        """The folder `path`; OSError if it is missing or a link stands anywhere on the way."""
+        if not path:
+            return self._root
+        found = self._open.get(path)
+        if found is None:
+            found = self.keep(path, self._open_path(path))
+        self._open.move_to_end(path)
+        return found
+
+    def keep(self, path: bytes, descriptor: int) -> OpenFolder:
+        """Takes over the descriptor of `path`, which the caller has opened below its parent."""
+        try:
+            opened = _opened(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self.forget(path)
+        self._open[path] = opened
+        if len(self._open) > OPEN_FOLDERS:
+            _, oldest = self._open.popitem(last=False)
+            os.close(oldest.descriptor)
+        return opened
+
+    def forget(self, path: bytes) -> None:
+        """Closes `path`, if it is open, and looks at the disk the next time."""
+        found = self._open.pop(path, None)
+        if found is not None:
+            os.close(found.descriptor)
+
+    def forget_below(self, path: bytes) -> None:
+        """Closes `path` and whatever is open below it: it was removed."""
+        for key in [k for k in self._open if k == path or k.startswith(path + b"/")]:
+            self.forget(key)
+
+    def _open_path(self, path: bytes) -> int:
+        """From the nearest folder above that is open, in calls that the kernel can take."""
+        cut = len(path)
+        above = self._root
+        while cut > 0:
+            cut = path.rfind(b"/", 0, cut)
+            if cut > 0 and (known := self._open.get(path[:cut])) is not None:
+                above = known
+                break
+        rest = path[cut + 1 :] if cut > 0 else path
+        at = above.descriptor
+        for part in _parts(rest):
+            try:
+                following = open_below(at, part)
+            finally:
+                if at != above.descriptor:
+                    os.close(at)
+            at = following
+        return at
+
+
+def _parts(path: bytes) -> list[bytes]:
+    """The path in pieces that one call takes, every name of it checked."""
+    names = [checked_name(name) for name in path.split(b"/")]
+    pieces: list[list[bytes]] = [[]]
+    room = _CALL_LIMIT_BYTES
+    for name in names:
+        room -= len(name) + 1
+        if room < 0:
+            pieces.append([])
+            room = _CALL_LIMIT_BYTES - len(name) - 1
+        pieces[-1].append(name)
+    return [b"/".join(piece) for piece in pieces]

@@ -1,0 +1,43 @@
+"""What could not be read, written or set, with the system's own number for the reason."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from kluis import events
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that failed; the work goes on without it."""
+
+    path: bytes
+    operation: str
+    """What was tried: `stat`, `list`, `read`, `write`, `owner`, `mode`, `xattr`, `device` ..."""
+    errno: int
+
+    @property
+    def reason(self) -> str:
+        """The system's words for `errno`."""
+        return reason_of(self.errno)
+
+    def event(self) -> events.Problem:
+        """The same for those who listen to an operation."""
+        return events.Problem(self.path, self.operation, self.reason)
+
+
+Report: TypeAlias = Callable[[Problem], None]
+
+_WORDS = {
+    errno.ESTALE: "It was replaced by something else meanwhile",
+    errno.ELOOP: "It contains itself, or a link stands where none was",
+}
+
+
+def reason_of(number: int) -> str:
+    """A sentence for an errno; better than the system's where that misleads."""
+    return _WORDS.get(number) or os.strerror(number)

@@ -1,0 +1,377 @@
+"""The folder that a restore writes into: nothing outside it, and through no link.
+
+Everything is reached from the target's own descriptor, by names that were checked, one
+after the other, none of which may be a link; an object that was made is known by its
+device and inode from then on. So neither a hostile snapshot nor another process that
+renames and links in the target can lead a write, or an owner, out of it.
+
+The order: `make_folder` from the top down; files, links and specials in any order, each
+with its metadata; `finish` each folder from the deepest up; `complete`, then `close`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Collection
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from kluis._native import scan, scatter
+from kluis.errors import KluisError
+from kluis.source import records as listing
+from kluis.source import setting
+from kluis.source.batch import SmallBatch, SmallFailure
+from kluis.source.descent import identity_of
+from kluis.source.folders import (
+    Folders,
+    checked_name,
+    identity_at,
+    make_directory,
+    make_way,
+    open_to_change,
+    split_path,
+    stale,
+)
+from kluis.source.metadata import ACL_DEFAULT, FLAG_NOCOW, Failed
+from kluis.source.openat import FILE_FLAGS, PATH_FLAGS
+from kluis.source.openfiles import OpenFiles, Placed
+from kluis.source.paths import absolute, joined
+from kluis.source.problem import Problem, Report
+from kluis.source.read import File, open_file
+from kluis.source.removing import remove
+from kluis.source.setting import Metadata, Owners, Place
+
+__all__ = ["Metadata", "Owners", "Placed", "SmallBatch", "Target", "TargetOptions"]
+
+_NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
+_OWNER_ONLY_FILE = 0o600
+
+
+@dataclass(frozen=True, slots=True)
+class TargetOptions:
+    """What may be set in a target."""
+
+    privileged: bool = False
+    """Device nodes, and setuid, setgid and capabilities of files."""
+    numeric_owner: bool = False
+    """Owners by number alone, whatever the names say."""
+
+
+class Target:
+    """A folder of this machine that a snapshot is written into.
+
+    Folders are named by relative paths (`b""` is the target itself, no slash at either
+    end), entries by (folder, name). What cannot be created raises OSError; metadata that
+    cannot be set is reported and the rest is set. `replace` removes whatever stands in
+    the way, except a folder that is not empty.
+    """
+
+    def __init__(self, path: bytes, options: TargetOptions, report: Report) -> None:
+        self.path = absolute(path)
+        self._options = options
+        self._report = report
+        try:
+            os.makedirs(self.path, exist_ok=True)
+            root = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as failure:
+            raise KluisError(
+                f"the target {os.fsdecode(self.path)!r} cannot be used: {failure.strerror}; "
+                "nothing was restored; choose another --target"
+            ) from failure
+        self._folders = Folders(root)
+        self._files = OpenFiles(self._folders)
+        self._final_flags: list[tuple[Placed, int]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes every descriptor."""
+        self._files.close()
+        self._folders.close()
+
+    def complete(self) -> None:
+        """Sets the flags that forbid every further change (`chattr +i`, `+a`)."""
+        for placed, attributes in self._final_flags:
+            try:
+                descriptor = self._reopen(placed)
+            except OSError as failure:
+                self._problem(placed, "flags", failure)
+                continue
+            try:
+                setting.set_final_flags(descriptor, attributes, self._failed(placed))
+            finally:
+                os.close(descriptor)
+        self._final_flags.clear()
+
+    def owners(self, users: dict[int, str], groups: dict[int, str]) -> Owners:
+        """How the owners' numbers in one tree translate to numbers here."""
+        return Owners() if self._options.numeric_owner else Owners(users, groups)
+
+    # What is there.
+
+    def entries(self, folder: bytes) -> tuple[bytes, bytes]:
+        """(records, names) of all that is in the folder now; what cannot be listed is reported."""
+        records, names, failures = scan.scan_directory(self._folders.get(folder).descriptor)
+        for name, number in failures:
+            self._report(Problem(self._path_of(folder, name), "list", number))
+        return records, names
+
+    def look(self, folder: bytes, name: bytes) -> listing.Record | None:
+        """What stands there now, itself if it is a link; None if nothing does."""
+        try:
+            found = scan.stat_entry(self._folders.get(folder).descriptor, checked_name(name))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return listing.unpack(found)
+
+    def existing_file(self, folder: bytes, name: bytes) -> File:
+        """The regular file that is there, open for reading; the caller closes it."""
+        return open_file(self._folders.get(folder).descriptor, checked_name(name))
+
+    # Folders.
+
+    def make_folder(self, path: bytes, replace: bool) -> Placed:
+        """The folder `path`, new or as it was; its parent must be there already.
+
+        Until it is finished only its owner can use a new one; in one that was there the
+        owner may do all. OSError(ENOTDIR) if something else is in the way, without `replace`.
+        """
+        if not path:
+            return Placed(b"", b"", self._folders.get(b"").identity, fresh=False)
+        parent, name = split_path(path)
+        above = self._folders.get(parent)
+        fresh = make_directory(name, above.descriptor)
+        try:
+            descriptor = open_to_change(name, above.descriptor)
+        except OSError as failure:
+            if not replace or failure.errno not in (errno.ENOTDIR, errno.ELOOP):
+                raise
+            os.unlink(name, dir_fd=above.descriptor)
+            fresh = make_directory(name, above.descriptor)
+            descriptor = open_to_change(name, above.descriptor)
+        if fresh and above.passes_on:
+            os.removexattr(descriptor, ACL_DEFAULT)
+        kept = self._folders.keep(path, descriptor)
+        return Placed(parent, name, kept.identity, fresh and not above.passes_on)
+
+    def folder_at(self, path: bytes) -> Placed:
+        """A folder that was made before, as an argument for `finish`."""
+        if not path:
+            return Placed(b"", b"", self._folders.get(b"").identity, fresh=False)
+        parent, name = split_path(path)
+        return Placed(parent, name, self._folders.get(path).identity, fresh=False)
+
+    # Regular files.
+
+    def create_file(self, folder: bytes, name: bytes, replace: bool, attributes: int = 0) -> Placed:
+        """A new, empty file that only its owner can use, open for writing.
+
+        Of the chattr flags in `attributes` it gets the one that works on an empty file only.
+        """
+        above = self._folders.get(folder)
+        if replace:
+            make_way(name, above.descriptor)
+        descriptor = os.open(
+            checked_name(name), _NEW_FILE, _OWNER_ONLY_FILE, dir_fd=above.descriptor
+        )
+        placed = self._files.keep(folder, name, descriptor, fresh=not above.passes_on)
+        if attributes & FLAG_NOCOW:
+            try:
+                scatter.set_flags(descriptor, scatter.get_flags(descriptor) | FLAG_NOCOW)
+            except OSError as failure:
+                self._problem(placed, "flags", failure)
+        return placed
+
+    def reuse_file(self, folder: bytes, name: bytes) -> Placed:
+        """The regular file that is there, open for writing into it; only its owner can use it.
+
+        OSError(EMLINK) if it has other names: they may lie outside the target.
+        """
+        return self._files.reuse(folder, checked_name(name))
+
+    def descriptor(self, placed: Placed) -> int:
+        """A descriptor to read and write a file that was created or reused.
+
+        It stays valid until OPEN_FILES others were asked for, or the file is finished.
+        OSError(ESTALE) if something else has that name now.
+        """
+        return self._files.get(placed)
+
+    def set_size(self, placed: Placed, size: int) -> None:
+        """Makes the file exactly `size` bytes long; what was not written reads as zeros."""
+        os.ftruncate(self._files.get(placed), size)
+
+    def small_batch(self) -> SmallBatch:
+        """An empty batch for `write_small`."""
+        return SmallBatch(self._options.privileged)
+
+    def write_small(
+        self, folder: bytes, batch: SmallBatch, data: bytes | bytearray | memoryview, replace: bool
+    ) -> list[SmallFailure]:
+        """Creates the files of the batch with their content and metadata, in one call.
+
+        Returns those that could not be created; what could not be set is reported.
+        """
+        above = self._folders.get(folder)
+        failures = []
+        if replace:
+            for name in batch.names:
+                with contextlib.suppress(OSError):  # creating it will fail, and say so
+                    make_way(name, above.descriptor)
+        for name in batch.without_setid:
+            self._report(Problem(self._path_of(folder, name), "setuid", errno.EPERM))
+        for failure in batch.write(above, data):
+            if failure.created:
+                path = self._path_of(folder, failure.name)
+                self._report(Problem(path, failure.step, failure.errno))
+            else:
+                failures.append(failure)
+        return failures
+
+    # Everything else.
+
+    def make_link(
+        self, folder: bytes, name: bytes, points_to: bytes, wanted: Metadata, replace: bool
+    ) -> Placed:
+        """A symlink with its metadata; nothing is ever looked up through it."""
+        above = self._cleared(folder, name, replace)
+        os.symlink(points_to, name, dir_fd=above)
+        return self._finish_new(folder, name, stat.S_IFLNK, wanted)
+
+    def make_special(
+        self, folder: bytes, name: bytes, wanted: Metadata, device: int, replace: bool
+    ) -> Placed | None:
+        """A fifo, or with `privileged` a device; the type is in `wanted.mode`.
+
+        None, and reported, for a device without the right to it and for a socket, which
+        only the program that listens on it can make.
+        """
+        kind = stat.S_IFMT(wanted.mode)
+        path = self._path_of(folder, name)
+        if kind == stat.S_IFSOCK:
+            self._report(Problem(path, "socket", errno.EOPNOTSUPP))
+            return None
+        if kind in (stat.S_IFCHR, stat.S_IFBLK):
+            if not self._options.privileged:
+                self._report(Problem(path, "device", errno.EPERM))
+                return None
+        elif kind != stat.S_IFIFO:
+            raise ValueError(f"mode {wanted.mode:o} is of no special file")
+        above = self._cleared(folder, name, replace)
+        os.mknod(name, kind | _OWNER_ONLY_FILE, device, dir_fd=above)
+        return self._finish_new(folder, name, kind, wanted)
+
+    def make_hard_link(self, first: Placed, folder: bytes, name: bytes, replace: bool) -> None:
+        """Another name for an object that was placed; OSError(ESTALE) if that is not there now."""
+        there = self._folders.get(folder).descriptor
+        here = self._folders.get(first.folder).descriptor
+        if identity_at(first.name, here) != first.identity:
+            raise stale()
+        if replace and identity_at(name, there) == first.identity:
+            return
+        there = self._cleared(folder, name, replace)
+        here = self._folders.get(first.folder).descriptor
+        os.link(first.name, name, src_dir_fd=here, dst_dir_fd=there, follow_symlinks=False)
+        if identity_at(name, there) != first.identity:
+            os.unlink(name, dir_fd=there)
+            raise stale()
+
+    # Metadata, and what has to go.
+
+    def finish(self, placed: Placed, wanted: Metadata) -> None:
+        """Sets the metadata of a regular file or a folder, and closes the file.
+
+        Call it when nothing more is written into it. OSError if the content was lost on
+        the way to the disk, or if something else has that name now (ESTALE).
+        """
+        descriptor = self._files.taken(placed)
+        if descriptor is None:
+            descriptor = self._reopen(placed)
+        try:
+            self._apply(placed, descriptor, wanted)
+        finally:
+            os.close(descriptor)
+
+    def remove(self, folder: bytes, name: bytes) -> bool:
+        """Whether the entry, with all below it, is gone; what cannot be removed is reported.
+
+        What is mounted below stays.
+        """
+        above = self._folders.get(folder).descriptor
+        path = self._path_of(folder)
+        gone = remove(above, checked_name(name), path, self._report)
+        self._folders.forget_below(joined(folder, name) if folder else name)
+        return gone
+
+    def delete_others(self, folder: bytes, keep: Collection[bytes]) -> list[bytes]:
+        """Removes all entries of the folder whose names are not in `keep`; returns the names."""
+        records, names = self.entries(folder)
+        found = listing.split_names(records, names)
+        return [name for name in found if name not in keep and self.remove(folder, name)]
+
+    def _path_of(self, folder: bytes, name: bytes = b"") -> bytes:
+        return joined(joined(self.path, folder), name)
+
+    def _problem(self, placed: Placed, operation: str, failure: OSError) -> None:
+        path = joined(self.path, placed.path)
+        self._report(Problem(path, operation, failure.errno or errno.EIO))
+
+    def _failed(self, placed: Placed) -> Failed:
+        path = joined(self.path, placed.path)
+        return lambda operation, number: self._report(Problem(path, operation, number))
+
+    def _cleared(self, folder: bytes, name: bytes, replace: bool) -> int:
+        """The descriptor of the folder, in which `name` is free if `replace` could free it."""
+        above = self._folders.get(folder).descriptor
+        checked_name(name)
+        if replace:
+            make_way(name, above)
+        return above
+
+    def _finish_new(self, folder: bytes, name: bytes, kind: int, wanted: Metadata) -> Placed:
+        """Sets the metadata of what was made just now and can be opened as a place only."""
+        above = self._folders.get(folder)
+        place = os.open(name, PATH_FLAGS, dir_fd=above.descriptor)
+        try:
+            status = os.fstat(place)
+            if stat.S_IFMT(status.st_mode) != kind or status.st_nlink != 1:
+                raise stale()
+            identity = (status.st_dev, status.st_ino)
+            placed = Placed(folder, name, identity, fresh=not above.passes_on)
+            self._apply(placed, place, wanted)
+        finally:
+            os.close(place)
+        return placed
+
+    def _reopen(self, placed: Placed) -> int:
+        """A new descriptor of a file or folder; OSError(ESTALE) if it is another object now."""
+        above = self._folders.get(placed.folder).descriptor
+        if not placed.name:
+            return os.dup(above)
+        descriptor = os.open(checked_name(placed.name), FILE_FLAGS, dir_fd=above)
+        try:
+            if identity_of(descriptor) != placed.identity:
+                raise stale()
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _apply(self, placed: Placed, descriptor: int, wanted: Metadata) -> None:
+        place = Place(descriptor, os.fstat(descriptor), placed.fresh)
+        setting.apply(place, wanted, self._options.privileged, self._failed(placed))
+        if wanted.attributes & setting.FINAL_FLAGS:
+            self._final_flags.append((placed, wanted.attributes))

@@ -1,0 +1,101 @@
+"""The system calls that a local storage makes: one method each, so that tests can stand between.
+
+Only plain calls, relative to a folder's descriptor, and one component at a time, so that
+no link is followed on the way and anyone can record and replay a run.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+
+from kluis._native import scatter
+from kluis.storage.base import Buffer
+
+_PLAIN = os.O_CLOEXEC | os.O_NOFOLLOW
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+# A fifo in the place of a file must not make its reader wait for ever.
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | _PLAIN
+
+
+class Calls:
+    """The machine's own calls; OSError as the kernel gives it. `at` is a folder's descriptor."""
+
+    def root(self, path: str) -> int:
+        """A descriptor of the storage's own folder, to which a link may lead."""
+        return os.open(path, _FOLDER)
+
+    def folder(self, name: str, at: int) -> int:
+        return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=at)
+
+    def mkdir(self, name: str, at: int) -> None:
+        os.mkdir(name, 0o700, dir_fd=at)
+
+    def create(self, name: str, at: int) -> int:
+        """A descriptor of a new, empty file to write to."""
+        return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _PLAIN, 0o600, dir_fd=at)
+
+    def open(self, name: str, at: int) -> int:
+        """A descriptor to read from and to fsync."""
+        return os.open(name, _READ, dir_fd=at)
+
+    def open_lock(self, name: str, at: int) -> int:
+        return os.open(name, os.O_RDWR | os.O_CREAT | _PLAIN, 0o600, dir_fd=at)
+
+    def write(self, fd: int, data: Buffer) -> int:
+        return os.write(fd, data)
+
+    def read(self, fd: int, length: int, offset: int) -> bytes:
+        return os.pread(fd, length, offset)
+
+    def fsync(self, fd: int) -> None:
+        os.fsync(fd)
+
+    def close(self, fd: int) -> None:
+        os.close(fd)
+
+    def rename(self, old: str, new: str, at: int) -> None:
+        os.rename(old, new, src_dir_fd=at, dst_dir_fd=at)
+
+    def rename_noreplace(self, old: str, new: str, at: int) -> None:
+        scatter.rename_noreplace(at, os.fsencode(old), at, os.fsencode(new))
+
+    def exchange(self, old: str, new: str, at: int) -> None:
+        scatter.exchange(at, os.fsencode(old), at, os.fsencode(new))
+
+    def link(self, old: str, new: str, at: int) -> None:
+        os.link(old, new, src_dir_fd=at, dst_dir_fd=at, follow_symlinks=False)
+
+    def unlink(self, name: str, at: int) -> None:
+        os.unlink(name, dir_fd=at)
+
+    def stat(self, name: str, at: int) -> os.stat_result:
+        return os.stat(name, dir_fd=at, follow_symlinks=False)
+
+    def fstat(self, fd: int) -> os.stat_result:
+        return os.fstat(fd)
+
+    def entries(self, fd: int) -> list[tuple[str, os.stat_result]]:
+        """Name and status of all in a folder, sorted; what goes away meanwhile is left out."""
+        found = []
+        with os.scandir(fd) as scan:
+            for entry in scan:
+                try:
+                    found.append((entry.name, entry.stat(follow_symlinks=False)))
+                except FileNotFoundError:
+                    continue
+        return sorted(found)
+
+    def space(self, fd: int) -> os.statvfs_result:
+        return os.fstatvfs(fd)
+
+    def lock(self, fd: int) -> bool:
+        """Whether the lock was taken; False if somebody else holds it."""
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EINTR):
+                return False
+            raise
+        return True
