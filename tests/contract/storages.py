@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kluis.storage.base import Storage
+from kluis.storage.between import Unsynced
 from kluis.storage.faulty import Fault, FaultyCalls
 from kluis.storage.local import LocalStorage
 from kluis.storage.memory import MemoryStorage
@@ -28,11 +29,13 @@ def without_fsync(folder: Path) -> LocalStorage:
 
 
 def on_links(folder: Path) -> LocalStorage:
-    return LocalStorage.make(folder, calls=FaultyCalls([NO_REFUSING_RENAME]))
+    return LocalStorage.make(folder, calls=FaultyCalls([NO_REFUSING_RENAME], inner=Unsynced()))
 
 
 def on_locks(folder: Path) -> LocalStorage:
-    return LocalStorage.make(folder, calls=FaultyCalls([NO_REFUSING_RENAME, NO_LINK]))
+    return LocalStorage.make(
+        folder, calls=FaultyCalls([NO_REFUSING_RENAME, NO_LINK], inner=Unsynced())
+    )
 
 
 def traced(folder: Path) -> LocalStorage:
@@ -40,13 +43,13 @@ def traced(folder: Path) -> LocalStorage:
 
 
 def faulty(folder: Path) -> LocalStorage:
-    return LocalStorage.make(folder, calls=FaultyCalls(inner=TracedCalls()))
+    return LocalStorage.make(folder, calls=FaultyCalls(inner=TracedCalls(Unsynced())))
 
 
 def short_calls(folder: Path) -> LocalStorage:
     """Every write and every read does a part only, which the system is free to do."""
     shorts = [Fault(kind, 0, short=True, lasting=True) for kind in ("read", "write")]
-    return LocalStorage.make(folder, calls=FaultyCalls(shorts))
+    return LocalStorage.make(folder, calls=FaultyCalls(shorts, inner=Unsynced()))
 
 
 def memory(folder: Path) -> MemoryStorage:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kluis.errors import AlreadyExistsError, NotFoundError
-from kluis.storage.between import Between
+from kluis.storage.between import Between, Unsynced
 from kluis.storage.faulty import Fault, FaultyCalls
 from kluis.storage.local import LocalStorage
 from kluis.storage.traced import Step, TracedCalls
@@ -57,7 +57,7 @@ def trace(
     """What `act` does to the folder, what was there before, and how many fsyncs it asks for."""
     place.mkdir(exist_ok=True)
     before = snapshot(place)
-    traced = TracedCalls(FaultyCalls(faults))
+    traced = TracedCalls(FaultyCalls(faults, inner=Unsynced()))
     calls = WithoutFsync(traced, without)
     with LocalStorage(place, calls=calls) as storage:
         act(storage, traced)
@@ -252,7 +252,7 @@ def test_the_trace_and_the_models_tell_all_that_was_done(
         place = tmp_path / str(number)
         lay_out({"a": OLD, "packs/e": OTHER}, place)
         before = snapshot(place)
-        traced = TracedCalls(FaultyCalls(LADDER[ladder]))
+        traced = TracedCalls(FaultyCalls(LADDER[ladder], inner=Unsynced()))
         with LocalStorage(place, calls=traced) as storage:
             acts: list[Callable[[str], object]] = [
                 lambda name: storage.put(name, [NEW]),
@@ -261,7 +261,7 @@ def test_the_trace_and_the_models_tell_all_that_was_done(
                 lambda name: storage.replace(name, NEW * 2, present=True),
                 storage.delete,
                 storage.sync,
-                lambda name: storage.barrier(),
+                lambda _: storage.barrier(),
             ]
             for _ in range(30):
                 with suppress(AlreadyExistsError, NotFoundError):

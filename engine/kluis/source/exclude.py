@@ -138,6 +138,8 @@ class Exclusions:
                 _clear(keep, [patterns.matches(prefix + text) for text in texts])
             else:
                 _clear(keep, patterns.match_names(folder, texts))
+        if self._gitignore and directory.path.endswith(b"/.git"):
+            return ()  # git never applies its rules to what is its own
         if self._gitignore:
             inherited = _with_ignore_file(directory, prefix, inherited)
             if inherited:
@@ -169,7 +171,6 @@ def _ignored(prefix: str, names: Sequence[str], folders: bytes, inherited: Inher
     found = []
     for name, is_folder in zip(names, folders, strict=True):
         verdict = None
-        # git never applies its rules to its own folder.
         if name != ".git":
             path = prefix + name + ("/" if is_folder else "")
             for ignore in reversed(inherited):

@@ -84,3 +84,10 @@ class Between(Calls):
 
     def lock(self, fd: int) -> bool:
         return self.around("lock", lambda: self.inner.lock(fd))
+
+
+class Unsynced(Between):
+    """Makes every call but fsync, which does nothing: for tests that only record or fail it."""
+
+    def fsync(self, fd: int) -> None:
+        self.count["fsync"] += 1

@@ -390,5 +390,7 @@ def test_every_verb_has_help_with_examples_that_parse() -> None:
 def test_every_flag_is_explained_and_ends_without_a_dot() -> None:
     for verb in parsers(build_parser()):
         for action in actions(verb):
+            if action.dest.endswith("verb"):  # its verbs are explained one by one
+                continue
             assert action.help, (verb.prog, action.dest)
             assert not action.help.endswith("."), (verb.prog, action.dest)

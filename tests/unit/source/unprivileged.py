@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import pickle
-import shutil
 import tempfile
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
+
+from kluis.source.openat import open_directory
+from kluis.source.problem import Problem
+from kluis.source.removing import remove
 
 T = TypeVar("T")
 
@@ -59,4 +62,13 @@ def shared_folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="kluis-shared-"))
     folder.chmod(0o777)
     yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_tree(folder)
+
+
+def remove_tree(folder: Path) -> None:
+    """Removes a folder of any depth: shutil.rmtree needs a stack frame a level."""
+    problems: list[Problem] = []
+    parent = open_directory(bytes(folder.parent))
+    removed = remove(parent, bytes(folder)[len(bytes(folder.parent)) + 1 :], b"", problems.append)
+    os.close(parent)
+    assert removed, problems

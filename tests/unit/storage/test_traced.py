@@ -39,13 +39,6 @@ def test_a_put_and_a_barrier_as_steps(tmp_path: Path) -> None:
         ("create", "packs/x"),
         ("write", "packs/x"),
         ("fsync", "packs/x"),
-        ("fsync-folder", "packs"),
-        ("mark", "done"),
-    ] or plain(calls.steps) == [
-        ("mkdir", "packs"),
-        ("create", "packs/x"),
-        ("write", "packs/x"),
-        ("fsync", "packs/x"),
         ("fsync-folder",),
         ("fsync-folder", "packs"),
         ("mark", "done"),
@@ -83,11 +76,8 @@ def test_without_a_refusing_rename_it_is_a_link(tmp_path: Path) -> None:
 
 def test_what_fails_is_not_in_the_trace(tmp_path: Path) -> None:
     calls = TracedCalls(FaultyCalls([Fault("write", 0, errno.EIO)]))
-    with LocalStorage.make(tmp_path / "a", calls=calls) as storage:
-        with pytest.raises(StorageError):
-            storage.put("x", [b"1"])
-        with pytest.raises(StorageError):
-            storage.replace("x/y", b"1") if storage.exists("x") else storage.delete("..")
+    with LocalStorage.make(tmp_path / "a", calls=calls) as s, pytest.raises(StorageError):
+        s.put("x", [b"1"])
     assert plain(calls.steps) == [("create", "x"), ("unlink", "x")]
 
 
