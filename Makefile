@@ -15,7 +15,7 @@ demo: setup
 	@$(PY) -m scripts.demo
 
 test: lint
-	@$(PYTEST) -n $(JOBS) -q tests
+	@$(PYTEST) -n $(JOBS) tests
 
 lint: setup
 	@bash scripts/lint.sh
@@ -26,7 +26,7 @@ debug: setup
 
 # The trial numbers of the promises instead of their small slices: hours.
 soak: setup
-	@$(PYTEST) -n $(JOBS) -q tests --soak
+	@$(PYTEST) -n $(JOBS) tests --soak
 
 # The job table of benchmarks/ against every peer found: .peers/ first, then the machine's own.
 bench: setup

@@ -24,7 +24,7 @@ MODULES = sorted(Path("ext").glob("*.pyx"))
 
 SANITIZE_FLAGS = ["-O1", "-g", "-UNDEBUG", "-fno-omit-frame-pointer"]
 SANITIZE_FLAGS += ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
-MODE_FLAGS = SANITIZE_FLAGS if SANITIZE else ["-O2"]
+MODE_FLAGS = SANITIZE_FLAGS if SANITIZE else ["-O2", "-g0"]
 BUILD_FOLDER = "build/sanitize" if SANITIZE else "build"  # objects of one kind are never mixed
 OUR_C_FLAGS = ["-std=gnu11", "-fPIC", "-fvisibility=hidden"]
 OUR_C_FLAGS += ["-Wall", "-Wextra", "-Wconversion", "-Werror"]  # not for what Cython writes

@@ -23,7 +23,7 @@ from benchmarks.harness import DEFAULT_WORK, MB, medium_of
 from benchmarks.media.medium import Medium
 from benchmarks.peers.base import Peer
 from benchmarks.peers.registry import chosen
-from benchmarks.results import RESULTS, commit, machine
+from benchmarks.report import RESULTS, commit, machine
 from tests.datasets import incompressible
 
 RUNS = ("first", "small", "unchanged")
@@ -59,6 +59,9 @@ def counted(trace: Path, repo: Path) -> tuple[Counts, Counts]:
         if match is None or int(match["result"]) < 0:
             continue
         name, arguments = match["name"], match["arguments"]
+        kind = next((kind for kind, names in _KINDS.items() if name in names), None)
+        if kind is None:
+            continue
         if name in WRITES | SYNCS:
             descriptor = _DESCRIPTOR.match(arguments)
             path = descriptor["path"] if descriptor else ""
@@ -71,7 +74,6 @@ def counted(trace: Path, repo: Path) -> tuple[Counts, Counts]:
             if not path.startswith("/") and folder is not None:
                 path = f"{folder[1]}/{path}"
         place = places[0] if path.startswith(f"{repo}/") or path == str(repo) else places[1]
-        kind = next(k for k, names in _KINDS.items() if name in names)
         place.calls[kind] += 1
         if kind == "writes":
             place.files.add(path)

@@ -21,7 +21,7 @@ from benchmarks import datasets, measure
 from benchmarks.media.medium import MODELS, SYSTEMS, Medium, mounted
 from benchmarks.peers.base import PROJECT, Peer
 from benchmarks.peers.registry import chosen
-from benchmarks.results import Measurement, Report
+from benchmarks.report import Measurement, Report
 from scripts.treecompare import compare
 
 JOBS = ("first", "unchanged", "changed", "restore", "verify", "prune")

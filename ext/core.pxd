@@ -62,8 +62,6 @@ cdef extern from "table.h" nogil:
 cdef extern from "scan.h" nogil:
     enum:
         KLUIS_ENTRY_SIZE
-        KLUIS_BTIME_UNKNOWN_NS
-        KLUIS_NO_ENTRY
 
     struct kluis_listed:
         uint64_t offset

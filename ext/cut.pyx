@@ -1,7 +1,5 @@
 """Content-defined cut points; ext/c/cut.h holds their frozen definition."""
 
-from libc.stdint cimport uint8_t, uint64_t
-
 from core cimport (
     KLUIS_CUT_BAD_SIZES,
     KLUIS_CUT_MAXIMUM_BYTES,
@@ -12,6 +10,8 @@ from core cimport (
     kluis_cut_kernel_name,
     kluis_cutter,
 )
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.stdint cimport uint8_t, uint64_t
 
 cdef enum:
     ENDS_PER_CALL = 256  # 2 KiB of stack
@@ -41,12 +41,17 @@ cdef class Cutter:
     def __cinit__(self, table not None, size_t minimum, size_t average, size_t maximum,
                   str kernel not None="auto"):
         """ValueError for sizes or a table that are not allowed, or a kernel that cannot run."""
-        cdef const uint8_t[::1] numbers = memoryview(table).cast("B")
-        if numbers.shape[0] != KLUIS_CUT_TABLE_BYTES:
-            raise ValueError(f"a cut table has 2048 bytes, this one {numbers.shape[0]}")
+        cdef Py_buffer numbers
         cdef bytes name = kernel.encode()
-        cdef int status = kluis_cut_init(
-            &self.cutter, &numbers[0], minimum, average, maximum, name)
+        cdef int status
+        PyObject_GetBuffer(table, &numbers, PyBUF_SIMPLE)
+        try:
+            if numbers.len != KLUIS_CUT_TABLE_BYTES:
+                raise ValueError(f"a cut table has 2048 bytes, this one {numbers.len}")
+            status = kluis_cut_init(
+                &self.cutter, <const uint8_t *>numbers.buf, minimum, average, maximum, name)
+        finally:
+            PyBuffer_Release(&numbers)
         if status == KLUIS_CUT_BAD_SIZES:
             raise ValueError(
                 f"chunk sizes must be 64 <= minimum <= average <= maximum <= 2**30 with a power of "
@@ -66,18 +71,25 @@ cdef class Cutter:
         follows, and the last end is the length of `data`. Scanning an undecided tail again costs
         little if buffers are several times the maximum.
         """
-        cdef const uint8_t[::1] view = memoryview(data).cast("B")
+        cdef Py_buffer view
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            return self.cut_view(&view, final)
+        finally:
+            PyBuffer_Release(&view)
+
+    cdef list cut_view(self, Py_buffer *view, bint final):
         cdef uint64_t ends[ENDS_PER_CALL]
-        cdef size_t size = <size_t>view.shape[0]
+        cdef const uint8_t *data = <const uint8_t *>view.buf
+        cdef size_t size = <size_t>view.len
         cdef size_t start = 0
         cdef size_t count = ENDS_PER_CALL
         cdef size_t n
-        cdef const uint8_t *first = &view[0] if size else NULL
         cdef list found = []
         while count == ENDS_PER_CALL and start < size:
             with nogil:
                 count = kluis_cut(
-                    &self.cutter, first + start, size - start, final, ends, ENDS_PER_CALL)
+                    &self.cutter, data + start, size - start, final, ends, ENDS_PER_CALL)
             for n in range(count):
                 found.append(start + ends[n])
             if count:

@@ -23,7 +23,7 @@ from libc.string cimport memset
 
 RECORD_SIZE = KLUIS_ENTRY_SIZE
 RECORD_FORMAT = "=QQQQQqqqIIIIIIIIH14x"
-BTIME_UNKNOWN_NS = 0xFFFFFFFF
+BTIME_UNKNOWN_NS = 0xFFFFFFFF  # unsigned in scan.h, which an enum of Cython would not keep
 NO_ENTRY = 0xFFFFFFFF
 
 

@@ -2,9 +2,6 @@
 
 import os
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
-
 from core cimport (
     KLUIS_TABLE_HASH_BYTES,
     KLUIS_TABLE_PLACE_BYTES,
@@ -21,16 +18,18 @@ from core cimport (
     kluis_table_set_usable,
     kluis_table_settle,
 )
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.errno cimport EINVAL
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 NO_RUN = 0xFFFFFFFF
 
 
-cdef const uint8_t[::1] records_of(object buffer, Py_ssize_t size):
-    """The bytes of a buffer that has to hold whole records of that size."""
-    cdef const uint8_t[::1] view = memoryview(buffer).cast("B")
-    if view.shape[0] % size != 0:
-        raise ValueError(f"{view.shape[0]} bytes are not whole records of {size}")
-    return view
+cdef size_t records_in(Py_buffer *view, size_t size) except? 0:
+    if <size_t>view.len % size:
+        raise ValueError(f"{view.len} bytes are not whole records of {size}")
+    return <size_t>view.len // size
 
 
 cdef class Table:
@@ -45,7 +44,7 @@ cdef class Table:
     cdef readonly str folder
 
     def __cinit__(self, str folder not None, size_t memory_entries=1 << 18):
-        """Creates the folder if need be; removes files of its own naming that are torn or foreign."""
+        """Creates the folder if need be; removes files named as its own but torn or foreign."""
         os.makedirs(folder, mode=0o700, exist_ok=True)
         cdef bytes path = os.fsencode(folder)
         if b"\0" in path:
@@ -77,12 +76,13 @@ cdef class Table:
         named is not usable either, but its entries outlive merges; b"" gives a run up for good.
         """
         cdef kluis_table *table = self.opened()
-        cdef const uint8_t[::1] view = memoryview(bitmap).cast("B")
-        cdef const uint8_t *bits = &view[0] if view.shape[0] else NULL
-        cdef size_t size = <size_t>view.shape[0]
+        cdef Py_buffer view
         cdef int status
+        PyObject_GetBuffer(bitmap, &view, PyBUF_SIMPLE)
         with nogil:  # also where little is done: another thread may hold the table for long
-            status = kluis_table_set_usable(table, run, bits, size)
+            status = kluis_table_set_usable(
+                table, run, <const uint8_t *>view.buf, <size_t>view.len)
+        PyBuffer_Release(&view)
         self.check(status)
 
     def lookup(self, hashes not None):
@@ -91,33 +91,39 @@ cdef class Table:
         The run is NO_RUN where nothing usable is known.
         """
         cdef kluis_table *table = self.opened()
-        cdef const uint8_t[::1] view = records_of(hashes, KLUIS_TABLE_HASH_BYTES)
-        cdef size_t count = <size_t>view.shape[0] // KLUIS_TABLE_HASH_BYTES
-        if count == 0:
-            return b""
-        cdef const uint8_t *first = &view[0]
-        cdef bytes places = PyBytes_FromStringAndSize(NULL, count * KLUIS_TABLE_PLACE_BYTES)
-        cdef uint8_t *to = <uint8_t *>PyBytes_AS_STRING(places)
-        with nogil:
-            kluis_table_lookup(table, first, count, to)
+        cdef Py_buffer view
+        cdef bytes places
+        cdef uint8_t *to
+        cdef size_t count
+        PyObject_GetBuffer(hashes, &view, PyBUF_SIMPLE)
+        try:
+            count = records_in(&view, KLUIS_TABLE_HASH_BYTES)
+            places = PyBytes_FromStringAndSize(NULL, count * KLUIS_TABLE_PLACE_BYTES)
+            to = <uint8_t *>PyBytes_AS_STRING(places)
+            with nogil:
+                kluis_table_lookup(table, <const uint8_t *>view.buf, count, to)
+        finally:
+            PyBuffer_Release(&view)
         return places
 
     def add_pending(self, records not None):
-        """Returns nothing; the records (hash16, run, frame, offset, length) can be looked up at once.
+        """Returns nothing; lookup knows the records (hash16, run, frame, offset, length) at once.
 
         They count as usable without `set_usable` while they are pending. ValueError, and none is
         added, if one names NO_RUN.
         """
         cdef kluis_table *table = self.opened()
-        cdef const uint8_t[::1] view = records_of(records, KLUIS_TABLE_RECORD_BYTES)
-        cdef size_t count = <size_t>view.shape[0] // KLUIS_TABLE_RECORD_BYTES
-        if count == 0:
-            return
-        cdef const uint8_t *first = &view[0]
+        cdef Py_buffer view
+        cdef size_t count
         cdef int status
-        with nogil:
-            status = kluis_table_add_pending(table, first, count)
-        if status == -22:  # EINVAL
+        PyObject_GetBuffer(records, &view, PyBUF_SIMPLE)
+        try:
+            count = records_in(&view, KLUIS_TABLE_RECORD_BYTES)
+            with nogil:
+                status = kluis_table_add_pending(table, <const uint8_t *>view.buf, count)
+        finally:
+            PyBuffer_Release(&view)
+        if status == -EINVAL:
             raise ValueError("a record names the run that stands for none")
         self.check(status)
 

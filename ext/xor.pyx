@@ -1,8 +1,8 @@
 """XOR of byte buffers, for parity shards."""
 
-from libc.stdint cimport uint8_t
-
 from core cimport kluis_xor_find, kluis_xor_kernel, kluis_xor_kernel_name
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.stdint cimport uint8_t
 
 
 def kernels():
@@ -25,16 +25,27 @@ def xor_into(accumulator not None, data not None, Py_ssize_t offset=0, str kerne
     cdef kluis_xor_kernel *run = kluis_xor_find(name)
     if run == NULL:
         raise ValueError(f"no xor kernel {kernel!r} on this machine; it has {kernels()}")
-    cdef uint8_t[::1] target = memoryview(accumulator).cast("B")
-    cdef const uint8_t[::1] source = memoryview(data).cast("B")
-    cdef size_t size = <size_t>source.shape[0]
-    if offset < 0 or source.shape[0] > target.shape[0] - offset:
-        raise ValueError(f"{size} bytes do not fit at {offset} into {target.shape[0]}")
-    if size == 0:
-        return
-    cdef uint8_t *to = &target[0] + offset
-    cdef const uint8_t *start = &source[0]
-    if to < start + size and start < to + size:
+    cdef Py_buffer to, data_view
+    PyObject_GetBuffer(accumulator, &to, PyBUF_WRITABLE)
+    try:
+        PyObject_GetBuffer(data, &data_view, PyBUF_SIMPLE)
+        try:
+            xor_views(run, &to, &data_view, offset)
+        finally:
+            PyBuffer_Release(&data_view)
+    finally:
+        PyBuffer_Release(&to)
+
+
+cdef int xor_views(kluis_xor_kernel *run, Py_buffer *to, Py_buffer *data,
+                   Py_ssize_t offset) except -1:
+    cdef size_t size = <size_t>data.len
+    if offset < 0 or data.len > to.len - offset:
+        raise ValueError(f"{data.len} bytes do not fit at {offset} into {to.len}")
+    cdef uint8_t *place = <uint8_t *>to.buf + offset
+    cdef const uint8_t *start = <const uint8_t *>data.buf
+    if place < start + size and start < place + size:
         raise ValueError("the data lies in the memory that it would change")
     with nogil:
-        run(to, start, size)
+        run(place, start, size)
+    return 0

@@ -67,6 +67,7 @@ build_digest() {
 
 current() { [ -e "$1" ] && [ "$(cat "$1")" = "$2" ]; }
 
+export PYTHONWARNINGS=ignore # setuptools explains editable installs at length on every one
 mkdir -p .venv
 exec 9>.venv/setup.lock
 flock 9 # two `make` at once: the second waits, then finds everything done

@@ -150,7 +150,7 @@ def _compare_links(links: tuple[dict[bytes, tuple[int, int]], ...], result: Comp
         for path, inode in side.items():
             members.setdefault(inode, set()).add(path)
         groups.append({frozenset(paths) for paths in members.values() if len(paths) > 1})
-    result.hard_links = sum(len(group) for group in groups[0])
+    result.hard_links = len(groups[0])
     for group in groups[0] ^ groups[1]:
         names = ", ".join(_shown(path) for path in sorted(group))
         result.differences.append(f"hard links differ: {names}")

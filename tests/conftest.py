@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ import hypothesis
 import pytest
 
 DEFAULT_SEED = 20260131
+_CACHES = itertools.count(1)  # another test is another client
 
 # The slice is the same on every run, so a red CI is red on any machine; the soak looks further.
 hypothesis.settings.register_profile(
@@ -45,7 +47,8 @@ def clean_environment(
     for name in list(os.environ):
         if name.startswith("KLUIS_") and name not in ("KLUIS_SANITIZE", "KLUIS_SEED"):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("KLUIS_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
+    cache = tmp_path_factory.getbasetemp() / f"cache-{next(_CACHES)}"
+    monkeypatch.setenv("KLUIS_CACHE_DIR", str(cache))
 
 
 @pytest.fixture

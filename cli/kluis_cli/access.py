@@ -89,17 +89,18 @@ def passphrase_of_command(command: str) -> bytes:
     """What the command prints; raises `PasswordError` where it fails."""
     import shlex
 
+    from kluis_cli.signals import run_command
+
     try:
-        words = shlex.split(command)
-        done = subprocess.run(words, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, check=False)
+        status, printed = run_command(shlex.split(command), stdin=subprocess.DEVNULL)
     except (OSError, ValueError, IndexError) as error:
         raise PasswordError(f"the password command {command!r} cannot be run: {error}") from error
-    if done.returncode != 0:
+    if status != 0:
         raise PasswordError(
-            f"the password command {command!r} failed with status {done.returncode}; "
+            f"the password command {command!r} failed with status {status}; "
             "nothing was opened or written"
         )
-    return passphrase_from(done.stdout, f"what the password command {command!r} prints")
+    return passphrase_from(printed, f"what the password command {command!r} prints")
 
 
 def key_of_file(name: str) -> bytes:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kluis.errors import KluisError
 from kluis_cli.output import Output
+from kluis_cli.signals import run_command
 
 if TYPE_CHECKING:
     from kluis_cli.profiles import Hooks
@@ -18,13 +18,16 @@ MADE_STATUSES = (0, 3)
 """With these a snapshot was made."""
 
 
+STANDARD_ERROR = 2
+
+
 def _run(command: str, status: int | None) -> int:
     environment = dict(os.environ)
     if status is not None:
         environment["KLUIS_EXIT_STATUS"] = str(status)
     sys.stdout.flush()
-    done = subprocess.run(command, shell=True, env=environment, stdout=2, check=False)
-    return done.returncode
+    code, _ = run_command(command, stdout=STANDARD_ERROR, environment=environment)
+    return code
 
 
 def _run_all(commands: tuple[str, ...], status: int, output: Output) -> bool:

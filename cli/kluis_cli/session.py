@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import os
-import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from types import FrameType
 from typing import TYPE_CHECKING, TextIO
 
-from kluis.errors import CancelledError, PasswordError
+from kluis.errors import PasswordError
 from kluis_cli import access
 from kluis_cli.output import Output
+from kluis_cli.signals import cancelling
 from kluis_cli.terminal import Reporter
 
 if TYPE_CHECKING:
     from kluis import Repository
-    from kluis.events import Cancel, Context
+    from kluis.events import Context
     from kluis.options import Credentials
 
 EACH_FILE_VERBOSITY = 2
@@ -76,34 +74,20 @@ class Session:
 
     @contextmanager
     def context(self, *, each_file: bool = False) -> Iterator[Context]:
-        """A context that shows events and that signals cancel.
-
-        The first SIGINT or SIGTERM asks to stop, the second SIGINT ends the process at once.
-        """
+        """A context that shows events and that signals cancel."""
         from kluis.events import Cancel, Context
 
-        cancel = Cancel()
         reporter = Reporter(self.output, self._terminal())
         wanted = each_file or self.output.verbosity >= EACH_FILE_VERBOSITY
-        previous = _cancel_on_signals(cancel)
         try:
-            yield Context(events=reporter, cancel=cancel, each_file=wanted)
+            with cancelling(Cancel()) as cancel:
+                yield Context(events=reporter, cancel=cancel, each_file=wanted)
+            reporter.finish()
         finally:
             reporter.close()
-            for number, handler in previous.items():
-                signal.signal(number, handler)
 
     def _terminal(self) -> TextIO | None:
         for stream in (sys.stdout, sys.stderr):
             if stream is not None and stream.isatty():
                 return stream
         return None
-
-
-def _cancel_on_signals(cancel: Cancel) -> dict[int, signal._HANDLER]:
-    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as signal wants it
-        if cancel.is_set() and number == signal.SIGINT:
-            os._exit(CancelledError.exit_status)
-        cancel.set()
-
-    return {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}

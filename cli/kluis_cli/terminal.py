@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
 from kluis_cli.output import Output
@@ -57,10 +58,14 @@ class Reporter:
             self._hide()
             self._output.warning(event.message, event.code)
 
-    def close(self) -> None:
-        """Draws the last state, then takes the line away."""
+    def finish(self) -> None:
+        """Draws the end; a total that was never known is what was done."""
         if self._last is not None and self._terminal is not None:
-            self._draw(self._last)
+            files, size = self._last.files_done, self._last.bytes_done
+            self._draw(replace(self._last, files_total=files, bytes_total=size))
+
+    def close(self) -> None:
+        """Takes the line away."""
         self._hide()
 
     def _progress(self, event: Progress) -> None:

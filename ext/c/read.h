@@ -16,7 +16,8 @@
 /* What became of one file. Native byte order. */
 struct kluis_read_result {
     int32_t length;       /* bytes of data given, or -errno: EINVAL if the record is of no regular
-                             file, ESTALE if the file is none any more */
+                             file, ESTALE if the file is none any more, EAGAIN while another process
+                             gives up its lease (NFS and SMB servers take them): ask again later */
     uint32_t flags;       /* KLUIS_READ_* */
     uint32_t inode_flags; /* of FS_IOC_GETFLAGS; 0 where that is unknown */
     uint32_t zero;

@@ -257,7 +257,8 @@ static size_t split_files(kluis_table *t, kluis_table_file *merged) {
             t->files[stay++] = file;
         }
     }
-    memcpy(t->files + stay, merged, taken * sizeof *merged);
+    if (taken > 0)
+        memcpy(t->files + stay, merged, taken * sizeof *merged);
     return stay;
 }
 

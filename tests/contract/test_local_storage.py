@@ -118,6 +118,18 @@ def test_what_is_no_plain_file_is_damage_and_keeps_nobody_waiting(storage: Local
     assert sorted(storage.strays("")) == ["fifo", "socket"]
 
 
+def test_the_folder_and_the_time_of_an_object_are_those_of_the_system(
+    storage: LocalStorage,
+) -> None:
+    place = Path(storage.path)
+    assert storage.identity() == (place.stat().st_dev, place.stat().st_ino)
+    storage.put("packs/a", [b"x"])
+    os.utime(place / "packs" / "a", ns=(1, 123_456_789_000))
+    assert storage.modified_ns("packs/a") == 123_456_789_000
+    with pytest.raises(NotFoundError, match="packs/b"):
+        storage.modified_ns("packs/b")
+
+
 def test_foreign_names_are_strays(storage: LocalStorage) -> None:
     place = Path(storage.path)
     storage.put("packs/a", [b"x"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +16,6 @@ from kluis.errors import (
     StorageError,
 )
 from kluis.storage.base import MAX_OBJECT_BYTES, Storage
-from kluis.storage.local import LocalStorage
 from tests.contract import storages
 
 BAD_NAMES = (
@@ -267,8 +265,6 @@ def test_good_names_work_in_every_method(storage: Storage) -> None:
         assert storage.get(name) == b"z"
         assert list(storage.strays("")) == []
         storage.delete(name)
-        if "/" in name and isinstance(storage, LocalStorage):
-            shutil.rmtree(Path(storage.path, name.split("/")[0]))
 
 
 def test_bad_folders_are_refused(storage: Storage) -> None:
@@ -294,5 +290,7 @@ def test_free_space_is_known_or_said_not_to_be(storage: Storage) -> None:
     assert free is None or free > 0
 
 
-def test_the_place_has_a_name(storage: Storage) -> None:
+def test_the_place_has_a_name_and_maybe_a_folder(storage: Storage) -> None:
     assert storage.location
+    folder = storage.identity()
+    assert (folder is None) == (storage.location == "memory")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import signal
 import struct
 import tempfile
 import threading
@@ -164,6 +166,7 @@ def test_files_that_lie_about_their_size_are_read_to_the_end() -> None:
         record = scan.stat_entry(fd, b"ostype")
         (result,) = read_all(fd, record, b"ostype")
     assert result.data == b"Linux\n"
+    assert result.flags == read.CHANGED  # its length is not the recorded one
 
 
 def test_extended_attributes_and_inode_flags_are_told(tmp_path: Path) -> None:
@@ -207,6 +210,22 @@ def test_a_file_that_may_not_be_read_is_named_by_its_errno(tmp_path: Path) -> No
         closed, public = trees.in_thread(lambda: read_as_nobody(fd))
     assert closed == (-errno.EACCES, 0, 0, b"")
     assert public.data == b"public"
+
+
+def test_a_file_under_another_s_lease_is_not_waited_for(tmp_path: Path) -> None:
+    told = signal.signal(signal.SIGIO, signal.SIG_IGN)  # how the kernel asks the holder to let go
+    try:
+        with trees.opened(tmp_path) as fd:
+            trees.write(fd, b"f", b"x")
+            records, names, _ = scan.scan_directory(fd)
+            with (tmp_path / "f").open("r+b") as holder:
+                fcntl.fcntl(holder, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+                (leased,) = read_all(fd, records, names)
+            (free,) = read_all(fd, records, names)
+    finally:
+        signal.signal(signal.SIGIO, told)
+    assert leased.length == -errno.EAGAIN
+    assert (free.flags, free.data) == (0, b"x")
 
 
 def test_the_access_time_stays_as_it_was(tmp_path: Path) -> None:

@@ -190,32 +190,6 @@ def test_what_vanishes_during_the_scan_is_a_failure_and_disturbs_no_other(tmp_pa
     assert seen, "no scan met a file that vanished"
 
 
-def test_renames_during_the_scan_never_give_a_name_twice(tmp_path: Path) -> None:
-    stop = threading.Event()
-
-    def rename(fd: int) -> None:
-        while not stop.is_set():
-            for i in range(300):
-                here, there = b"%04d" % i, b"%04d" % (9999 - i)
-                os.rename(here, there, src_dir_fd=fd, dst_dir_fd=fd)
-                os.rename(there, here, src_dir_fd=fd, dst_dir_fd=fd)
-
-    with trees.opened(tmp_path) as fd:
-        for i in range(3000):
-            os.mknod(b"%04d" % i, dir_fd=fd)
-        thread = threading.Thread(target=rename, args=(fd,))
-        thread.start()
-        try:
-            for _ in range(30):
-                records, names, failures = scan.scan_directory(fd)
-                found = names_in(records, names) + [name for name, _ in failures]
-                assert len(found) == len(set(found))
-                assert names_in(records, names) == sorted(names_in(records, names))
-        finally:
-            stop.set()
-            thread.join()
-
-
 def test_a_listing_that_breaks_off_keeps_what_it_has_and_says_so(tmp_path: Path) -> None:
     with trees.opened(tmp_path) as fd:
         expected = fill(fd, 2000)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kluis.errors import FormatError
 from kluis.format.codec import Reader, Writer
@@ -25,8 +25,7 @@ assert _BLOCK.size == 40
 HOLE_RUN = bytes(RUN_BYTES)
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
+class Extent(NamedTuple):
     """A stretch of a frame's plain bytes; of run zero: that many zero bytes, stored nowhere."""
 
     run: bytes
@@ -74,12 +73,12 @@ def read_extent(reader: Reader) -> Extent:
 
 def checked_extent(run: bytes, n: int, offset: int, length: int) -> Extent:
     """The extent, if it is one that kluis writes."""
-    extent = Extent(run, n, offset, length)
-    if extent_length(extent) == 0 or (run == HOLE_RUN and n):
-        raise FormatError("not a valid extent: it covers nothing")
-    if run != HOLE_RUN and (offset + length > FRAME_LIMIT_BYTES or n > NUMBER_LIMIT):
+    if run == HOLE_RUN:
+        if n or not (offset or length):
+            raise FormatError("not a valid extent: it covers nothing")
+    elif not length or offset + length > FRAME_LIMIT_BYTES or n > NUMBER_LIMIT:
         raise FormatError("not a valid extent: it ends beyond any frame")
-    return extent
+    return Extent(run, n, offset, length)
 
 
 def encode_list(blocks: list[tuple[bytes, tuple[Extent, ...]]]) -> bytes:

@@ -28,6 +28,19 @@ SHELVES = "abcdefghijklmnopqrstuvwxyz234567"
 K_LIMIT = (1 << 32) - 1
 N_LIMIT = (1 << 64) - 1
 
+SHELVES = "abcdefghijklmnopqrstuvwxyz234567"
+# Made by `init`, so that a later run syncs no folder above the ones that it touches.
+FOLDERS = (
+    *(f"{PACKS}/{character}" for character in SHELVES),
+    PARITY,
+    INDEX,
+    SNAPSHOTS,
+    LEDGER,
+    KEYRING,
+    DOMAINS,
+    *(f"{TWINS}/{folder}" for folder in (SNAPSHOTS, LEDGER, KEYRING, DOMAINS)),
+)
+
 RUN_CHARACTERS = 26
 DIGEST_CHARACTERS = 52
 

@@ -164,6 +164,12 @@ def decode_directory(data: bytes, certificates: tuple[bytes, ...]) -> list[Frame
     return entries
 
 
+def check_padding(padding: bytes) -> None:
+    """Raises unless what lies between directory and trailer says nothing."""
+    if len(padding) >= PADDING_BYTES or any(padding):
+        raise FormatError("not a valid pack: its padding is not zeros")
+
+
 def check_layout(head: PackHead, trailer: Trailer, entries: list[FrameEntry]) -> None:
     """Raises unless frames and chunk lists fill just the room between head and directory."""
     stored = sum(entry.stored_bytes for entry in entries)

@@ -5,6 +5,7 @@ It counts once the ledger says `made` (in another store: `copied`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kluis.errors import FormatError
@@ -24,8 +25,11 @@ from kluis.format.usemap import FrameSet, read_frames, write_frames
 
 NO_RUN = bytes(RUN_BYTES)
 NO_DIGEST = bytes(DIGEST_BYTES)
-# Four million ranges of frames, or half a million unreadable files: a writer stops before.
-PART_LIMIT_BYTES = 1 << 25
+# 33 million ranges of frames.
+FACTS_LIMIT_BYTES = 1 << 28
+ROOT_LIMIT_BYTES = 1 << 25
+# Of more problems than this the first are kept; `Counts.problems` tells how many there were.
+PROBLEMS_LIMIT_BYTES = 1 << 23
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,7 @@ def encode_facts(facts: Facts) -> bytes:
     writer.u8(facts.incomplete)
     writer.raw(facts.path_group, RUN_BYTES)
     write_frames(writer, facts.uses)
-    return compress_small(writer.bytes(), PART_LIMIT_BYTES)
+    return compress_small(writer.bytes(), FACTS_LIMIT_BYTES)
 
 
 def _optional(reader: Reader, size: int) -> bytes | None:
@@ -152,7 +156,7 @@ def _read_previous(reader: Reader) -> Previous | None:
 
 def decode_facts(data: bytes) -> Facts:
     """What `encode_facts` was given."""
-    reader = Reader(expand_small(data, "snapshot", PART_LIMIT_BYTES), "snapshot")
+    reader = Reader(expand_small(data, "snapshot", FACTS_LIMIT_BYTES), "snapshot")
     facts = Facts(
         store=reader.raw(RUN_BYTES),
         client=reader.raw(RUN_BYTES),
@@ -193,12 +197,12 @@ def encode_root(root: Root) -> bytes:
     writer.u64(root.tree_bytes)
     writer.u8(root.tree_listed)
     write_list(writer, root.problems, _write_problem)
-    return compress_small(writer.bytes(), PART_LIMIT_BYTES)
+    return compress_small(writer.bytes(), ROOT_LIMIT_BYTES)
 
 
 def decode_root(data: bytes) -> Root:
     """What `encode_root` was given."""
-    reader = Reader(expand_small(data, "snapshot root", PART_LIMIT_BYTES), "snapshot root")
+    reader = Reader(expand_small(data, "snapshot root", ROOT_LIMIT_BYTES), "snapshot root")
     root = Root(
         paths=read_list(reader, 4, Reader.blob),
         tree=read_list(reader, 28, read_extent),
@@ -209,9 +213,24 @@ def decode_root(data: bytes) -> Root:
     )
     reader.finish()
     covered = sum(extent_length(extent) for extent in root.tree)
-    if not covered or (not root.tree_listed and covered != root.tree_bytes):
+    if (root.tree_listed and not covered) or (not covered and any(root.tree_digest)):
+        raise FormatError("not a valid snapshot root: its tree is nowhere")
+    if not root.tree_listed and covered != root.tree_bytes:
         raise FormatError("not a valid snapshot root: the extents of its tree are not its size")
     return root
+
+
+def problems_kept(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """As many of the first problems as a snapshot holds."""
+    kept, left = [], PROBLEMS_LIMIT_BYTES
+    for problem in problems:
+        writer = Writer()
+        _write_problem(writer, problem)
+        left -= len(writer.bytes())
+        if left < 0:
+            break
+        kept.append(problem)
+    return tuple(kept)
 
 
 def path_group(dedup: bytes, paths: tuple[bytes, ...]) -> bytes:

@@ -12,11 +12,17 @@ from kluis.errors import KluisError, UsageError
 from kluis.events import Context, FileProblem, Progress, Stage
 from kluis.events import Problem as ReportedProblem
 from kluis.format import crypt, names, snapshot
-from kluis.format.ledger import SnapshotMark
+from kluis.format.ledger import PackName, SnapshotMark
 from kluis.format.snapshot import Counts, Facts, Previous, Root
+from kluis.format.usemap import FrameSet
 from kluis.operations.archiving.directories import DirectoryArchiver
 from kluis.operations.archiving.files import FileArchiver
-from kluis.operations.archiving.session import BackupSession, host_name, open_session
+from kluis.operations.archiving.session import (
+    BackupSession,
+    find_usable,
+    host_name,
+    open_session,
+)
 from kluis.operations.archiving.streams import store_stream
 from kluis.options import BackupOptions
 from kluis.repository.access import Repository
@@ -45,6 +51,7 @@ class Work:
     context: Context
     session: BackupSession
     problems: list[ReportedProblem] = field(default_factory=list)
+    finished: list[bytes] = field(default_factory=list)  # runs whose marks can go after the commit
 
     def report(self, problem: Problem) -> None:
         """Notes what could not be read; the backup goes on."""
@@ -61,27 +68,29 @@ def backup(repository: Repository, options: BackupOptions, context: Context) -> 
     begun = repository.surroundings.monotonic()
     if not options.paths and options.stdin is None:
         raise UsageError("nothing to back up: give a path, --files-from or --stdin")
-    context.events(Stage("reading the index"))
-    work = Work(repository, options, context, open_session(repository, options))
-    try:
-        interrupted = _interrupted(work)
-        for _ in range(ATTEMPTS):
-            result = _attempt(work, interrupted)
-            if result is not None:
-                duration = repository.surroundings.monotonic() - begun
-                return replace(result, duration_seconds=duration)
-    finally:
-        work.session.close()
+    for _ in range(ATTEMPTS):
+        context.events(Stage("reading the index"))
+        work = Work(repository, options, context, open_session(repository, options))
+        try:
+            result = _attempt(work)
+        finally:
+            work.session.close()
+        if result is not None:
+            duration = repository.surroundings.monotonic() - begun
+            return replace(result, duration_seconds=duration)
     raise KluisError(
         "others changed the repository again and again while this backup tried to finish; "
         "no snapshot was made. Next: run the backup again"
     )
 
 
-def _attempt(work: Work, interrupted: tuple[bytes, ...]) -> BackupResult | None:
-    """One pass over the source; None if what it builds on was doomed meanwhile."""
+def _attempt(work: Work) -> BackupResult | None:
+    """One pass over the source; None if what it builds on was doomed meanwhile, or its run ended.
+
+    What a lost attempt stored is found again by the next one.
+    """
     repository, session = work.repository, work.session
-    work.problems.clear()
+    interrupted = _interrupted(work)
     started = repository.surroundings.now()
     racy = _racy_instant(repository)
     files = _file_archiver(work)
@@ -95,6 +104,7 @@ def _attempt(work: Work, interrupted: tuple[bytes, ...]) -> BackupResult | None:
         counts = _counts(work, files, directories)
         result = _result(work, directories, counts)
         if work.options.dry_run:
+            session.alive.close()
             cache.finish(None)
             return result
         facts, top = _describe(work, (started, counts), directories.totals.use_map(), root)
@@ -107,7 +117,7 @@ def _attempt(work: Work, interrupted: tuple[bytes, ...]) -> BackupResult | None:
         return None
     turn = cache.head.turn + 1 if cache.head is not None else 1
     cache.finish(CacheHead(mark.run, *racy, turn, facts.uses))
-    _remember_chain(work, mark, interrupted)
+    _remember_chain(work, mark)
     identity = names.base32(mark.run)
     return replace(result, snapshot_id=identity, short_id=identity[:8], time_ns=mark.time_ns)
 
@@ -149,7 +159,7 @@ def _found_any(work: Work, directories: DirectoryArchiver) -> bool:
 
 
 def _describe(
-    work: Work, moments: tuple[int, Counts], uses: snapshot.FrameSet, root: Content
+    work: Work, moments: tuple[int, Counts], uses: FrameSet, root: Content
 ) -> tuple[Facts, Root]:
     """What the snapshot says of itself."""
     options, session, repository = work.options, work.session, work.repository
@@ -190,34 +200,42 @@ def _commit(
     """Snapshot, then ledger; None if a frame that it uses was doomed meanwhile."""
     repository, session = work.repository, work.session
     work.context.events(Stage("finishing"))
+    mark = store_snapshot(repository, session.run, facts, root)
     for _ in range(ATTEMPTS):
-        mark = store_snapshot(repository, session.run, facts, root)
         work.context.cancel.check()
         try:
             record_made(repository, mark, interrupted)
             return mark
         except LedgerMovedError:
             repository.ledger.read_on()
-            if session.refresh():
+            if not _still_good(work):
                 return None
     return None
 
 
+def _still_good(work: Work) -> bool:
+    """True if, after what others wrote to the ledger, all that this run uses is still there."""
+    session, state = work.session, work.repository.ledger.state
+    if state.has_ended(session.run.id, session.begun_at):
+        return False
+    return find_usable(work.repository, session.index) == session.usable and not any(
+        PackName(place.shelf, place.digest) in state.doomed for place in session.index.packs
+    )
+
+
 def _interrupted(work: Work) -> tuple[bytes, ...]:
-    """Runs of this client that never ended: they end with this one."""
-    state = work.repository.ledger.state
-    cache = work.repository.cache
-    known = [run for run in cache.open_runs() if run not in state.ended and run not in state.live]
-    left = {run for run, _ in work.session.index.segments}
-    stale = tuple(run for run in known if run in left)
-    if not work.options.dry_run:
-        cache.keep_open_runs([*stale, work.session.run.id])
-    return stale
+    """Runs of this client whose process is gone: they end with this one."""
+    state, index = work.repository.ledger.state, work.session.index
+    heads = {run: item.certificate.head for (run, _), item in index.segments.items()}
+    gone = work.repository.cache.open_runs()
+    work.finished.extend(gone)
+    return tuple(run for run in gone if run in heads and not state.has_ended(run, heads[run]))
 
 
-def _remember_chain(work: Work, mark: SnapshotMark, interrupted: tuple[bytes, ...]) -> None:
+def _remember_chain(work: Work, mark: SnapshotMark) -> None:
     cache = work.repository.cache
-    cache.keep_open_runs([])
+    work.session.alive.close()
+    cache.forget_runs(work.finished)
     cache.write("last-snapshot", mark.run + mark.k.to_bytes(4, "little") + mark.digest)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
+from io import BufferedReader
 
 from kluis.errors import FormatError, NoRepositoryError, NotFoundError, PasswordError
 from kluis.format import crypt, domain, keyring, names, store
@@ -36,6 +38,12 @@ class Repository:
         if not self.regressions:
             state = self.ledger.state
             self.cache.remember(Seen(state.head, state.head_digest, self.session.epoch))
+
+    def open_file(self, snapshot: str, path: str | bytes | os.PathLike[str]) -> BufferedReader:
+        """A stored file, readable and seekable, its bytes checked as they are read."""
+        from kluis.repository.files import open_file  # it stands on this module
+
+        return open_file(self, snapshot, os.fsencode(path))
 
     def close(self) -> None:
         """Lets go of the storage."""
@@ -130,6 +138,8 @@ def open_with(
 ) -> Repository:
     """The repository for a session that is already unlocked; `client`: cache folder, machine."""
     cache_folder, surroundings = client
+    # `init` made them durable: whoever finds them need not sync the folder above again.
+    storage.trust_folders(names.FOLDERS)
     ledger = Ledger(storage, session.identity(identity.store))
     ledger.read()
     cache = ClientCache(cache_folder, identity.vault, identity.store)

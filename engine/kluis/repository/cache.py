@@ -5,12 +5,14 @@ A cache is never evidence: losing it costs time, a wrong entry costs space, neit
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kluis.errors import FormatError, KluisError, NotFoundError
 from kluis.format.codec import Reader, Writer
 from kluis.format.crypt import DIGEST_BYTES, RUN_BYTES, digest
-from kluis.format.names import base32
+from kluis.format.names import base32, from_base32
+from kluis.storage.alive import AliveMark, Exclusive, is_alive
 from kluis.storage.base import Storage
 from kluis.storage.local import LocalStorage
 from kluis.surroundings import Surroundings
@@ -18,7 +20,7 @@ from kluis.surroundings import Surroundings
 CLIENT = "client"
 SEEN = "seen"
 RUNS = "runs"
-OPEN_RUN = "open-run"
+OPEN_RUNS = "open-runs"
 CLOCK = "clock"
 
 
@@ -80,13 +82,45 @@ class ClientCache:
         """Keeps the local numbers of runs; must happen before the table learns of them."""
         self._write(self.storage, RUNS, b"".join(runs))
 
-    def open_runs(self) -> list[bytes]:
-        """Runs of this client that it began and has not seen end."""
-        data = self._checked(self.storage, OPEN_RUN) or b""
-        return [data[i : i + RUN_BYTES] for i in range(0, len(data), RUN_BYTES)]
+    def begin_run(self, run: bytes) -> AliveMark:
+        """Marks a run of this client as being written, until the mark is closed."""
+        self._runs_folder()
+        return AliveMark(self._mark_path(run))
 
-    def keep_open_runs(self, runs: list[bytes]) -> None:
-        self._write(self.storage, OPEN_RUN, b"".join(runs))
+    def open_runs(self) -> list[bytes]:
+        """Runs that this client began and whose process is gone without ending them."""
+        return [run for run, alive in self._marks() if not alive]
+
+    def living_runs(self) -> list[bytes]:
+        """Runs of this client whose process still works."""
+        return [run for run, alive in self._marks() if alive]
+
+    def _marks(self) -> list[tuple[bytes, bool]]:
+        folder = self._runs_folder()
+        marks = []
+        for name, _ in self.storage.list(folder):
+            try:
+                run = from_base32(name.rpartition("/")[2], RUN_BYTES)
+            except FormatError:
+                continue
+            marks.append((run, is_alive(self._mark_path(run))))
+        return sorted(marks)
+
+    def forget_runs(self, runs: Iterable[bytes]) -> None:
+        """Takes the marks of ended runs away."""
+        for run in runs:
+            self.storage.delete(f"{OPEN_RUNS}/{base32(run)}")
+
+    def lock_table(self) -> Exclusive:
+        """The right to use the dedup table; another process may hold it."""
+        return Exclusive(f"{self.folder}/table-lock")
+
+    def _runs_folder(self) -> str:
+        self.storage.make_folders([OPEN_RUNS])
+        return OPEN_RUNS
+
+    def _mark_path(self, run: bytes) -> str:
+        return f"{self.folder}/{OPEN_RUNS}/{base32(run)}"
 
     def kernel_time_ns(self) -> int:
         """The time that the kernel gives a file made now: it can lag behind the clock."""

@@ -10,7 +10,7 @@ from kluis.format.domain import DomainSecrets
 from kluis.format.keyring import ChunkSizes
 from kluis.repository import keys
 from kluis.repository.keys import Owner
-from kluis.repository.ledger import Ledger
+from kluis.repository.ledger import Identity, Ledger
 from kluis.repository.small import put_with_twin
 from kluis.storage.base import Storage
 from kluis.surroundings import Surroundings
@@ -37,6 +37,7 @@ def make_vault(
             f"there already is a kluis repository at {storage.location}; nothing was changed. "
             "Next: kluis snapshots -r PATH to see what it holds"
         )
+    storage.make_folders(names.FOLDERS)
     owner = Owner(surroundings.random(crypt.KEY_BYTES))
     signer = owner.signer()
     vault = crypt.digest(signer.verify)
@@ -58,7 +59,7 @@ def make_vault(
     )
     storage.barrier()
     book = Ledger(
-        storage, keys.Identity(vault, identity.store, signer.verify, vault_key)
+        storage, Identity(vault, identity.store, signer.verify, vault_key)
     )
     book.append((ledger.Roles(()),), signer, surroundings)
     data = store.encode(identity, signer.signing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from kluis.format.tree import Extent
 from kluis.repository.cache import ClientCache
 from kluis.repository.index import NOWHERE, Index
 from kluis.repository.state import LedgerState
+from kluis.storage.alive import Exclusive
 
 UNKNOWN = 0xFFFFFFFF
 _RECORD = struct.Struct("<16sIIII")
@@ -25,6 +27,8 @@ class DedupCache:
     table: Table
     cache: ClientCache
     runs: list[bytes]
+    lock: Exclusive
+    temporary: bool = False
     numbers: dict[bytes, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -36,7 +40,8 @@ class DedupCache:
         if known is None:
             known = self.numbers[run] = len(self.runs)
             self.runs.append(run)
-            self.cache.keep_runs(self.runs)
+            if not self.temporary:
+                self.cache.keep_runs(self.runs)
         return known
 
     def record(self, hash16: bytes, extent: Extent) -> bytes:
@@ -44,6 +49,14 @@ class DedupCache:
         return _RECORD.pack(
             hash16, self.number(extent.run), extent.n, extent.offset, extent.length
         )
+
+    def close(self) -> None:
+        """Forgets what is not durable, and lets the next process in."""
+        self.table.discard_pending()
+        if self.temporary:
+            self.table.clear()
+        self.table.close()
+        self.lock.close()
 
     def allow(self, usable: dict[bytes, bytes]) -> None:
         """From now on only these frames (run -> bitmap by number) may be reused."""
@@ -64,12 +77,19 @@ class DedupCache:
 
 
 def open_dedup(cache: ClientCache) -> DedupCache:
-    """The cache as the last run left it; empty if it is gone."""
+    """The cache as the last run left it; empty if it is gone.
+
+    While another process of this client uses it, this one works with an empty one of its
+    own: local numbers of runs must never mean two things.
+    """
+    lock = cache.lock_table()
+    if not lock.held:
+        return DedupCache(Table(f"{cache.folder}/table-{os.getpid()}"), cache, [], lock, True)
     runs = cache.runs()
     table = Table(cache.table_folder())
     if not runs and len(table):
         table.clear()
-    return DedupCache(table, cache, runs)
+    return DedupCache(table, cache, runs, lock)
 
 
 def usable_frames(

@@ -17,6 +17,7 @@ from kluis.repository.state import LedgerState
 from kluis.storage.base import Storage
 
 NOWHERE = 0xFFFFFFFF
+LISTINGS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +76,23 @@ class Index:
     copies: dict[tuple[bytes, int], list[Location]] = field(default_factory=dict)
     segments: dict[tuple[bytes, int], ListedSegment] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)  # segment name -> why it is useless
+    # Digests of segments that a merged or rebuilt one stands for.
+    stood_for: set[bytes] = field(default_factory=set)
+    replaced: set[tuple[bytes, int]] = field(default_factory=set)  # (run, k) of the same
 
-    def learn(self, listed: Segment) -> None:
-        """Takes in what one segment lists."""
+    def learn(self, listed: Segment, doomed: set[PackName] | frozenset[PackName] = frozenset()) -> None:
+        """Takes in what one segment lists.
+
+        A pack may be in several sets, after a repair: the one without doomed members counts.
+        """
+        self.replaced.update((item.run, item.k) for item in listed.stands_for)
+        self.stood_for.update(item.digest for item in listed.stands_for if item.digest is not None)
         for parity_set in listed.sets:
             for place in parity_set.packs:
                 name = PackName(place.shelf, place.digest)
-                self.set_of_pack[name] = parity_set
+                known = self.set_of_pack.get(name)
+                if known is None or _is_broken(known, doomed):
+                    self.set_of_pack[name] = parity_set
                 if name not in self.pack_numbers:
                     self._learn_pack(name, place)
 
@@ -126,6 +137,11 @@ class Index:
         return names.pack(place.shelf, place.digest)
 
 
+def _is_broken(parity_set: ParitySet, doomed: set[PackName] | frozenset[PackName]) -> bool:
+    """True if a member of the set has been doomed: its shard then rebuilds nothing."""
+    return any(PackName(place.shelf, place.digest) in doomed for place in parity_set.packs)
+
+
 def decode_segment(
     data: bytes, name: str, session: Session, state: LedgerState
 ) -> tuple[Segment, Certificate] | None:
@@ -149,10 +165,19 @@ def decode_segment(
 def load_index(storage: Storage, session: Session, state: LedgerState) -> Index:
     """The index from all segments; those that another stands for are left out.
 
-    A segment that cannot be read is named in `problems`; the others count.
+    A segment that cannot be read is named in `problems`; the others count. What vanishes
+    between listing and reading was merged meanwhile: then everything is read again.
     """
-    index = Index()
-    replaced: set[tuple[bytes, int]] = set()
+    index, complete = _load_once(storage, session, state)
+    for _ in range(LISTINGS):
+        if complete:
+            break
+        index, complete = _load_once(storage, session, state)
+    return index
+
+
+def _load_once(storage: Storage, session: Session, state: LedgerState) -> tuple[Index, bool]:
+    index, complete = Index(), True
     found: list[ListedSegment] = []
     for name, size in sorted(storage.list(names.INDEX)):
         try:
@@ -160,18 +185,20 @@ def load_index(storage: Storage, session: Session, state: LedgerState) -> Index:
             data = storage.get(name, SMALL_LIMIT_BYTES)
             decoded = decode_segment(data, name, session, state)
         except NotFoundError:
-            continue  # a pruner has merged it meanwhile
+            complete = False
+            continue
         except FormatError as error:
             index.problems[name] = str(error)
             continue
-        if decoded is None:
-            continue
-        listed, certificate = decoded
-        digest = crypt.digest(data)
-        found.append(ListedSegment(name, run, k, digest, size, listed, certificate))
-        replaced.update((item.run, item.k) for item in listed.stands_for)
+        if decoded is not None:
+            listed, certificate = decoded
+            digest = crypt.digest(data)
+            found.append(ListedSegment(name, run, k, digest, size, listed, certificate))
+    replaced = {(item.run, item.k) for listed in found for item in listed.body.stands_for}
     for item in found:
         if (item.run, item.k) not in replaced:
             index.segments[item.run, item.k] = item
-            index.learn(item.body)
-    return index
+            index.learn(item.body, state.doomed)
+    for run, k in replaced:
+        index.problems.pop(names.numbered(names.INDEX, run, k), None)
+    return index, complete

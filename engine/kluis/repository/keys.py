@@ -59,6 +59,7 @@ class Session:
     domains: dict[bytes, DomainKeys] = field(repr=False)
     epoch: int = 1
     slot: int | None = None  # which passphrase opened it
+    owner: Owner | None = field(default=None, repr=False)  # to wrap it for another passphrase
 
     def identity(self, store: bytes) -> Identity:
         return Identity(self.vault, store, self.owner_verify, self.vault_key)
@@ -178,6 +179,7 @@ def open_session(
         domains={keys.id: keys for keys in opened if keys is not None},
         epoch=ring.epoch,
         slot=slot,
+        owner=owner,
     )
 
 

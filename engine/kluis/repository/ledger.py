@@ -176,14 +176,13 @@ class Ledger:
         except FormatError as error:
             self.broken[n] = str(error)
             return
-        restart = self.state.head == 0
-        if restart and n > 1 and not isinstance(events[0], Checkpoint):
-            self.broken[n - 1] = "missing: records before this one are gone"
-        author_role_known = restart and isinstance(events[0], Checkpoint)
-        if author_role_known:
-            # A checkpoint that begins what is read names the roles itself; who signed it
-            # must be the owner or hold a role in it.
-            self.state.roles = {role.verify_key: role for role in events[0].roles}
+        restart, first = self.state.head == 0, events[0]
+        if restart and isinstance(first, Checkpoint):
+            # It begins what is read, so it names the roles itself: its author must be the
+            # owner or hold one of them.
+            self.state.roles = {role.verify_key: role for role in first.roles}
+        elif restart and n > 1:
+            self.broken[n - 1] = "missing: records before the ones that are there are gone"
         if not self.state.entitled(record.author, self.identity.owner_verify, events):
             self.broken[n] = "signed by a key that may not say this"
             return

@@ -114,7 +114,8 @@ class PackBuilder:
     domain_epoch: int
     meta_key: bytes
     algorithm: int
-    certificates: dict[bytes, bytes] = field(default_factory=dict)  # run -> certificate
+    # run -> certificate; the first is that of the run that writes the pack
+    certificates: dict[bytes, bytes]
     frames: list[SealedFrame] = field(default_factory=list)
     size: int = 0
 

@@ -116,6 +116,13 @@ class FrameReader:
             except (DamageError, NotFoundError):
                 continue
 
+    def expand_at(self, opened: OpenPack, place: int, stored: bytes) -> OpenFrame:
+        """The frame at a place of a pack's directory, from its stored bytes."""
+        entry = opened.entries[place]
+        number = (entry.run, entry.n)
+        chunks = self.directories.chunks(opened.name, opened.size, number)
+        return self._expand(opened, number, stored, chunks)
+
     def _open_at(self, run: bytes, n: int, place: Location) -> OpenFrame:
         stored = self.storage.read(
             self.index.pack_name(place.pack), place.offset, place.stored_bytes

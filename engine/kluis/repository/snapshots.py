@@ -108,6 +108,13 @@ def resolve(repository: Repository, word: str, choice: list[Snapshot] | None = N
     if word == "latest" or word.startswith("latest~"):
         return _latest(repository, word, choice)
     state = repository.ledger.state
+    run = find_run(state, word)
+    times = raised_times(state, repository.surroundings.now())
+    return load(repository, repository.ledger.require(run), times[run])
+
+
+def find_run(state: LedgerState, word: str) -> bytes:
+    """The run of the counting snapshot that an id or a unique prefix names; it is not opened."""
     matches = [run for run in state.counting() if names.base32(run).startswith(word.lower())]
     if len(word) < PREFIX_CHARACTERS and matches:
         raise NotFoundError(
@@ -122,8 +129,7 @@ def resolve(repository: Repository, word: str, choice: list[Snapshot] | None = N
         raise NotFoundError(
             f"there is no snapshot {word!r} in this repository. Next: kluis snapshots"
         )
-    times = raised_times(state, repository.surroundings.now())
-    return load(repository, repository.ledger.require(matches[0]), times[matches[0]])
+    return matches[0]
 
 
 def _latest(repository: Repository, word: str, choice: list[Snapshot] | None) -> Snapshot:

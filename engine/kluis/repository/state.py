@@ -71,7 +71,12 @@ class LedgerState:
     open_at_floor: set[bytes] = field(default_factory=set)
     floor: int = 0
     checkpoint: int = 0  # number of the record that holds the newest checkpoint
-    replaced: set[bytes] = field(default_factory=set)  # digests of records before it
+    replaced_in_order: tuple[bytes, ...] = ()  # digests of records before it, oldest first
+
+    @property
+    def replaced(self) -> frozenset[bytes]:
+        """Digests of the records that checkpoints have replaced."""
+        return frozenset(self.replaced_in_order)
 
     def entitled(self, author: bytes, owner: bytes, events: tuple[Event, ...]) -> bool:
         """True if this key may sign all of these events now."""
@@ -113,7 +118,8 @@ class LedgerState:
             case Roles(roles):
                 self.roles = {role.verify_key: role for role in roles}
             case Made(mark):
-                if not self._known(mark.run):
+                # A run that has ended signs nothing more: whatever it says is void.
+                if not self._known(mark.run) and mark.run not in self.ended:
                     self.live[mark.run] = mark
                 self.ended.add(mark.run)
             case Copied(mark):
@@ -175,7 +181,7 @@ class LedgerState:
         self.open_at_floor = set(point.open_runs)
         self.floor = point.floor
         self.checkpoint = n
-        self.replaced = set(point.replaced)
+        self.replaced_in_order = point.replaced
 
 
 def subtract(frames: FrameSet, gone: FrameSet) -> FrameSet:

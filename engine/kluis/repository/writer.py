@@ -177,4 +177,5 @@ def new_pack(run: Run) -> PackBuilder:
         keys.epoch,
         crypt.derive(keys.meta(), "directories"),
         keys.algorithm,
+        {run.id: run.certificate},
     )

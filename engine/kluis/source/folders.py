@@ -189,32 +189,53 @@ class Folders:
             self.forget(key)
 
     def _open_path(self, path: bytes) -> int:
-        """From the nearest folder above that is open, in calls that the kernel can take."""
-        cut = len(path)
-        above = self._root
-        while cut > 0:
-            cut = path.rfind(b"/", 0, cut)
-            if cut > 0 and (known := self._open.get(path[:cut])) is not None:
-                above = known
-                break
-        rest = path[cut + 1 :] if cut > 0 else path
-        at = above.descriptor
-        for part in _parts(rest):
-            try:
-                following = open_below(at, part)
-            finally:
-                if at != above.descriptor:
-                    os.close(at)
-            at = following
-        return at
+        """Opens from the nearest folder above that is open.
+
+        Half the way, three quarters, seven eighths ... stay open too: so neither a walk
+        down nor one back up pays for the depth at every step.
+        """
+        above, above_path = self._root, b""
+        for known, folder in self._open.items():
+            if len(known) > len(above_path) and path.startswith(known + b"/"):
+                above, above_path = folder, known
+        if above_path:
+            self._open.move_to_end(above_path)
+        names = path[len(above_path) + (1 if above_path else 0) :].split(b"/")
+        at, start = above.descriptor, 0
+        for stop in _stops(len(names)):
+            descriptor = _open_names(at, names[start:stop])
+            if stop == len(names):
+                return descriptor
+            part = b"/".join(names[:stop])
+            at = self.keep(above_path + b"/" + part if above_path else part, descriptor).descriptor
+            start = stop
+        raise AssertionError("the last stop is the end")
 
 
-def _parts(path: bytes) -> list[bytes]:
+def _stops(count: int) -> list[int]:
+    """`count` and the numbers before it by 1, 2, 4, 8 ..., ascending and above zero."""
+    steps = (1 << power for power in reversed(range(count.bit_length())))
+    return [*(count - step for step in steps if step < count), count]
+
+
+def _open_names(folder: int, names: list[bytes]) -> int:
+    """A descriptor of the folder that these names lead to, in calls that the kernel can take."""
+    at = folder
+    for piece in _pieces(names):
+        try:
+            following = open_below(at, piece)
+        finally:
+            if at != folder:
+                os.close(at)
+        at = following
+    return at
+
+
+def _pieces(names: list[bytes]) -> list[bytes]:
     """The path in pieces that one call takes, every name of it checked."""
-    names = [checked_name(name) for name in path.split(b"/")]
     pieces: list[list[bytes]] = [[]]
     room = _CALL_LIMIT_BYTES
-    for name in names:
+    for name in map(checked_name, names):
         room -= len(name) + 1
         if room < 0:
             pieces.append([])

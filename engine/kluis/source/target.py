@@ -330,8 +330,10 @@ class Target:
         self._report(Problem(path, operation, failure.errno or errno.EIO))
 
     def _failed(self, placed: Placed) -> Failed:
-        path = joined(self.path, placed.path)
-        return lambda operation, number: self._report(Problem(path, operation, number))
+        def failed(operation: str, number: int) -> None:
+            self._report(Problem(joined(self.path, placed.path), operation, number))
+
+        return failed
 
     def _cleared(self, folder: bytes, name: bytes, replace: bool) -> int:
         """The descriptor of the folder, in which `name` is free if `replace` could free it."""

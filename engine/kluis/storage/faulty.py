@@ -6,8 +6,8 @@ lost, a bit that flipped, a process that is gone at the nth call.
 
 from __future__ import annotations
 
+import hashlib
 import os
-import random
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -49,6 +49,20 @@ class Fault:
     kill: bool = False
 
 
+class Chance:
+    """Numbers that a seed decides, the same on every machine and in every version of Python."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._drawn = 0
+
+    def below(self, limit: int) -> int:
+        """One of 0 to limit - 1."""
+        self._drawn += 1
+        drawn = hashlib.blake2b(f"{self._seed}/{self._drawn}".encode(), digest_size=8).digest()
+        return int.from_bytes(drawn, "little") % limit
+
+
 class FaultyCalls(Between):
     """Makes the calls of `inner`, with the faults given; those met are in `hit`."""
 
@@ -59,7 +73,7 @@ class FaultyCalls(Between):
         self.faults = list(faults)
         self.hit: list[Fault] = []
         self.dead = False
-        self._chance = random.Random(seed)
+        self._chance = Chance(seed)
         self._lock = threading.RLock()
 
     def around(self, kind: str, call: Callable[[], T]) -> T:
@@ -89,17 +103,17 @@ class FaultyCalls(Between):
             return self.inner.write(fd, data)
         view = memoryview(data)
         if fault.kill:
-            self.inner.write(fd, view[: self._chance.randrange(len(view) + 1)])
+            self.inner.write(fd, view[: self._chance.below(len(view) + 1)])
             self.dead = True
             raise Killed
         if fault.errno:
-            if fault.after or self._chance.random() < 0.5:
-                self.inner.write(fd, view[: self._chance.randrange(len(view) + 1)])
+            if fault.after or self._chance.below(2):
+                self.inner.write(fd, view[: self._chance.below(len(view) + 1)])
             raise OSError(fault.errno, os.strerror(fault.errno))
         if fault.flip:
             return self.inner.write(fd, self._flipped(view))
         if fault.short:
-            view = view[: self._chance.randrange(1, len(view) + 1)]
+            view = view[: self._chance.below(len(view)) + 1]
         return self.inner.write(fd, view)
 
     def read(self, fd: int, length: int, offset: int) -> bytes:
@@ -110,7 +124,7 @@ class FaultyCalls(Between):
         if fault is not None and fault.errno:
             raise OSError(fault.errno, os.strerror(fault.errno))
         if fault is not None and fault.short:
-            length = self._chance.randrange(1, length + 1)
+            length = self._chance.below(length) + 1
         data = self.inner.read(fd, length, offset)
         return self._flipped(memoryview(data)) if fault is not None and fault.flip else data
 
@@ -132,21 +146,21 @@ class FaultyCalls(Between):
     def _flipped(self, data: memoryview) -> bytes:
         wrong = bytearray(data)
         if wrong:
-            at = self._chance.randrange(len(wrong))
-            wrong[at] ^= 1 << self._chance.randrange(8)
+            at = self._chance.below(len(wrong))
+            wrong[at] ^= 1 << self._chance.below(8)
         return bytes(wrong)
 
 
 def seeded_faults(seed: int, number: int, errnos: tuple[int, ...], calls: int) -> list[Fault]:
     """`number` faults that the seed decides, among the first `calls` calls of each kind."""
-    chance = random.Random(seed)
+    chance = Chance(seed)
     kinds = ("create", "write", "fsync", "read", "close", "entries", "stat", "rename_noreplace")
     return [
         Fault(
-            kind=chance.choice(kinds),
-            index=chance.randrange(calls),
-            errno=chance.choice(errnos),
-            lasting=chance.random() < 0.5,
+            kind=kinds[chance.below(len(kinds))],
+            index=chance.below(calls),
+            errno=errnos[chance.below(len(errnos))],
+            lasting=bool(chance.below(2)),
         )
         for _ in range(number)
     ]

@@ -215,12 +215,14 @@ class LocalStorage(Storage):
         return space.f_bavail * space.f_frsize if space.f_blocks else None
 
     def identity(self) -> tuple[int, int] | None:
-        status = os.fstat(self._folders.root)
+        with self._doing("look at", ""):
+            status = os.fstat(self._folders.root)
         return status.st_dev, status.st_ino
 
     def modified_ns(self, name: str) -> int:
         """When the object was written, by the clock that this file system uses."""
-        return os.stat(check_name(name), dir_fd=self._folders.root).st_mtime_ns
+        with self._at("look at", name) as (last, at):
+            return self._calls.stat(last, at).st_mtime_ns
 
     def close(self) -> None:
         self._folders.close()

@@ -255,6 +255,9 @@ class TracedStorage(Storage):
         self._note("free_space")
         return self.inner.free_space()
 
+    def identity(self) -> tuple[int, int] | None:
+        return self.inner.identity()
+
     def close(self) -> None:
         self.inner.close()
 

@@ -19,7 +19,7 @@ from kluis.results import (
 from kluis_cli.commands import backup, ls, restore, snapshots, verify
 from kluis_cli.output import Output
 from kluis_cli.terminal import Reporter
-from tests.unit.cli.test_json import DAMAGE, FILE, LINK, PROBLEM, SHOWN, SNAPSHOT
+from tests.unit.cli.samples import DAMAGE, FILE, LINK, PROBLEM, SHOWN, SNAPSHOT
 
 
 class Streams:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
-from kluis.errors import FormatError, NewerFormatError
+from kluis.errors import FormatError
 from kluis.format import (
     certificate,
     codec,
-    crypt,
     domain,
     envelope,
     frame,
@@ -26,6 +25,8 @@ from kluis.format import (
     usemap,
 )
 from tests.unit.format import samples
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -87,13 +88,8 @@ def decode_trailer(data: bytes) -> pack.Trailer:
     end = directory + directory_bytes
     found = pack.decode_trailer(data[-pack.TRAILER_BYTES :], end + len(data))
     assert found == pack.Trailer(lists, lists_bytes, directory, directory_bytes)
+    pack.check_padding(data[: -pack.TRAILER_BYTES])
     return found
-
-
-def sealed_sample() -> bytes:
-    return crypt.seal(
-        samples.pattern("key", 32), crypt.AEGIS256, samples.pattern("nonce", 32), b"plain", b"place"
-    )
 
 
 SHARD = parity.Shard(
@@ -159,7 +155,7 @@ KINDS = (
     Kind(
         "segment",
         (samples.ENCODED_CERTIFICATE, samples.pattern("sealed segment", 99)),
-        lambda value: segment.wrap(*value, samples.RUN_SIGNING),
+        lambda value: segment.wrap(value[0], value[1], samples.RUN_SIGNING),
         open_segment,
         signed=True,
     ),
@@ -177,7 +173,7 @@ KINDS = (
             samples.pattern("sealed facts", 99),
             samples.pattern("sealed root", 101),
         ),
-        lambda value: snapshot.wrap(*value, samples.RUN_SIGNING),
+        lambda value: snapshot.wrap(value[0], value[1], value[2], samples.RUN_SIGNING),
         open_snapshot,
         signed=True,
     ),
@@ -230,5 +226,6 @@ def decode_fields(kind: Kind, fields: bytes) -> Any:
     return kind.decode(codec.compress_small(fields) if kind.compressed else fields)
 
 
-def replace(value: Any, **changes: Any) -> Any:
-    return dataclasses.replace(value, **changes)
+def replace(value: T, **changes: Any) -> T:
+    """The value with some fields changed; what is not a dataclass fails."""
+    return cast(T, dataclasses.replace(cast(Any, value), **changes))

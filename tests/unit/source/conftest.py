@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,3 +15,10 @@ from tests.unit.source.unprivileged import shared_folder
 def shared() -> Iterator[Path]:
     """A folder that everybody may use."""
     yield from shared_folder()
+
+
+@pytest.fixture
+def deep() -> Iterator[Path]:
+    """A folder for very deep trees, in memory where there is such a place: a disk is slow there."""
+    memory = Path("/dev/shm")
+    yield from shared_folder(memory if os.access(memory, os.W_OK) else None)

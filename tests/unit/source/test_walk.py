@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from kluis.options import Excludes
 from kluis.source import records as listing
 from kluis.source import walk as walking
-from kluis.source.exclude import Exclusions
+from kluis.source.exclude import NOTHING, Exclusions
 from kluis.source.openat import open_directory
+from kluis.source.paths import gather
 from kluis.source.problem import Problem
 from kluis.source.walk import Directory, WalkOptions, walk
 from tests.unit.source.unprivileged import as_nobody
@@ -32,7 +33,7 @@ def names_of(directory: Directory) -> list[bytes]:
 class Seen:
     """What one walk gave, below some folder."""
 
-    def __init__(self, *paths: bytes, rules: Excludes = Excludes(), **options: object) -> None:
+    def __init__(self, *paths: bytes, rules: Excludes = NOTHING, **options: object) -> None:
         self.problems: list[Problem] = []
         self.order: list[bytes] = []
         self.entries: dict[bytes, list[bytes]] = {}
@@ -184,7 +185,7 @@ def test_a_directory_that_contains_itself_is_cut(tmp_path: Path) -> None:
     status = (tmp_path / "a/loop").stat()
     state = walking._Walk(Exclusions(), WalkOptions(), problems.append)
     state._active.add((status.st_dev, status.st_ino))
-    found = {d.path: d for d in state.run(walking.gather([bytes(tmp_path)]))}
+    found = {d.path: d for d in state.run(gather([bytes(tmp_path)]))}
     assert [(p.path, p.errno) for p in problems] == [(bytes(tmp_path / "a/loop"), errno.ELOOP)]
     assert found[bytes(tmp_path / "a")].unreadable == {b"loop"}
     assert bytes(tmp_path / "z") in found
@@ -206,12 +207,12 @@ def open_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def test_ten_thousand_levels_need_few_descriptors_and_no_recursion(shared: Path) -> None:
-    deep_tree(shared, b"d", DEPTH)
+def test_ten_thousand_levels_need_few_descriptors_and_no_recursion(deep: Path) -> None:
+    deep_tree(deep, b"d", DEPTH)
     before = open_descriptors()
     most = count = 0
     problems: list[Problem] = []
-    for directory in walk([bytes(shared)], Exclusions(), WalkOptions(), problems.append):
+    for directory in walk([bytes(deep)], Exclusions(), WalkOptions(), problems.append):
         count += not directory.partial
         if count % 100 == 1:
             most = max(most, open_descriptors() - before)

@@ -57,9 +57,9 @@ def _report_and_exit(function: Callable[[], object], writing: int) -> None:
     os._exit(0)
 
 
-def shared_folder() -> Iterator[Path]:
+def shared_folder(inside: Path | None = None) -> Iterator[Path]:
     """A folder that everybody may use, removed afterwards: for a fixture."""
-    folder = Path(tempfile.mkdtemp(prefix="kluis-shared-"))
+    folder = Path(tempfile.mkdtemp(prefix="kluis-shared-", dir=inside))
     folder.chmod(0o777)
     yield folder
     remove_tree(folder)

@@ -127,21 +127,19 @@ def select(records: bytes, names: bytes, keep: bytes) -> tuple[bytes, bytes]:
     )
 
 
-def diff_entries(  # the parameters of the native function
-    old_records: bytes,
-    old_names: bytes,
-    new_records: bytes,
-    new_names: bytes,
-    racy_s: int,
-    racy_ns: int,
+def diff_entries(
+    old_records: bytes, old_names: bytes, new_records: bytes, new_names: bytes, *racy: int
 ) -> bytes:
-    """A u32 for each new entry: the index of the same, untouched old one, or NO_ENTRY."""
+    """A u32 for each new entry: the index of the same, untouched old one, or NO_ENTRY.
+
+    `racy` are the seconds and nanoseconds of the instant.
+    """
     old = {name: (i, e) for i, (name, e) in enumerate(entries(old_records, old_names))}
     matches = []
     for name, entry in entries(new_records, new_names):
         index, before = old.get(name, (NO_ENTRY, None))
         untouched = before is not None and before.identity == entry.identity
-        if not untouched or entry.is_racy((racy_s, racy_ns)):
+        if not untouched or entry.is_racy((racy[0], racy[1])):
             index = NO_ENTRY
         matches.append(index)
     return struct.pack(f"={len(matches)}I", *matches)

@@ -21,6 +21,7 @@ from kluis.repository.refill import refill
 from kluis.repository.run import Run, begin
 from kluis.repository.uploader import Uploader
 from kluis.repository.writer import RunWriter
+from kluis.storage.alive import AliveMark
 
 POOL_THREADS = 2
 
@@ -40,6 +41,8 @@ class BackupSession:
     pool: ThreadPoolExecutor
     writer: RunWriter
     uploader: Uploader
+    alive: AliveMark
+    begun_at: int  # the ledger's head in the run's certificate
 
     def cutter(self, chunker: Chunker) -> Cuts:
         """The chunker of a preset, with the domain's secret table."""
@@ -48,18 +51,11 @@ class BackupSession:
         sizes = chunk_sizes(self.repository, chunker.name)
         return Cutter(self.keys.cut_table, sizes.minimum, sizes.average, sizes.maximum)
 
-    def refresh(self) -> bool:
-        """Takes in what others did to the ledger; True if a frame in use may be gone."""
-        before = self.usable
-        self.usable = find_usable(self.repository, self.index)
-        self.dedup.allow(self.usable)
-        return before != self.usable
-
     def close(self) -> None:
         """Ends the threads and the cache; what was not committed does not count."""
         self.pool.shutdown(wait=True, cancel_futures=True)
-        self.dedup.table.discard_pending()
-        self.dedup.table.close()
+        self.dedup.close()
+        self.alive.abandon()
 
 
 def chunk_sizes(repository: Repository, name: str) -> ChunkSizes:
@@ -108,7 +104,19 @@ def open_session(repository: Repository, options: BackupOptions) -> BackupSessio
     elif options.chunker.name != "default":
         writer.largest_chunk = chunk_sizes(repository, options.chunker.name).maximum
     return BackupSession(
-        repository, index, dedup, usable, client, run, keys, sizes, pool, writer, uploader
+        repository,
+        index,
+        dedup,
+        usable,
+        client,
+        run,
+        keys,
+        sizes,
+        pool,
+        writer,
+        uploader,
+        repository.cache.begin_run(run.id),
+        state.head,
     )
 
 

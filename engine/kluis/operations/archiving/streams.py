@@ -38,7 +38,6 @@ def store_stream(
         finally:
             stdin.close()
     uid, gid = os.geteuid(), os.getegid()
-    owner = {"uid": uid, "gid": gid, "mtime_s": now_ns // NS, "mtime_ns": now_ns % NS}
     content = stored.content
     frames = set(stored.frames)
     entry = Entry(
@@ -49,7 +48,10 @@ def store_stream(
         digest=content.digest,
         extents=content.extents,
         flags=tree.LISTED if content.listed else 0,
-        **owner,
+        uid=uid,
+        gid=gid,
+        mtime_s=now_ns // NS,
+        mtime_ns=now_ns % NS,
     )
     for name in reversed(parts[:-1]):
         content, used = _store_tree(files, entry, uid, gid)
@@ -62,7 +64,10 @@ def store_stream(
             digest=content.digest,
             extents=content.extents,
             flags=tree.LISTED if content.listed else 0,
-            **owner,
+            uid=uid,
+        gid=gid,
+        mtime_s=now_ns // NS,
+        mtime_ns=now_ns % NS,
         )
     content, used = _store_tree(files, entry, uid, gid)
     totals = directories.totals

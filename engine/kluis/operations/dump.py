@@ -1,0 +1,131 @@
+"""Dump: a stored file's bytes, or a folder as an archive, into a sink."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from kluis.errors import DamageError, NotFoundError
+from kluis.events import Context, Damage, DamageFound, FileProblem, Problem, Progress
+from kluis.format import names, tree
+from kluis.format.tree import Entry
+from kluis.options import DumpOptions
+from kluis.repository.access import Repository
+from kluis.repository.content import Content
+from kluis.repository.archives import Archive, TarArchive, ZipArchive
+from kluis.repository.listing import (
+    KIND_NAMES,
+    Losses,
+    Readers,
+    Visited,
+    Walk,
+    everywhere,
+    locate,
+    root_of,
+    shown,
+)
+from kluis.repository.selection import pick
+from kluis.repository.trees import TreeReader, content_of, root_content
+from kluis.results import DumpResult
+
+PROGRESS_SECONDS = 0.2
+
+
+def dump(repository: Repository, options: DumpOptions, context: Context) -> DumpResult:
+    """Writes what lies at the path; `NotFoundError` if that is neither file nor folder.
+
+    Wrong bytes are never written: what is damaged ends a file, is zeros in an archive, and
+    is named in the result.
+    """
+    snapshot = pick(repository, options.snapshot, options.filter)
+    trees, root = Readers(repository).of(snapshot), root_of(snapshot)
+    found = locate(trees, root, options.path)
+    work = Dumping(repository, options, context, trees, snapshot.id())
+    if found is None:
+        work.folder(b"", None, root_content(root))
+    elif found.entry.kind == tree.DIRECTORY:
+        work.folder(found.path, found, content_of(found.entry))
+    elif found.entry.kind == tree.FILE:
+        work.file(found)
+    else:
+        raise NotFoundError(
+            f"{shown(found.path)} is a {KIND_NAMES[found.entry.kind]}: only files and folders "
+            "can be dumped"
+        )
+    return DumpResult(work.files, work.size, tuple(work.problems), tuple(work.damages))
+
+
+@dataclass
+class Dumping:
+    """One dump while it runs."""
+
+    repository: Repository
+    options: DumpOptions
+    context: Context
+    trees: TreeReader
+    snapshot: str
+    files: int = 0
+    size: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    damages: list[Damage] = field(default_factory=list)
+    _told: float = 0.0
+
+    def file(self, found: Visited) -> None:
+        """The bytes of one file, up to the first that is damaged."""
+        try:
+            for piece in self._content(found.entry):
+                self.options.sink.write(bytes(piece))
+                self.size += len(piece)
+        except DamageError as error:
+            self._damaged(found.path, error)
+            return
+        self.files = 1
+
+    def folder(self, path: bytes, top: Visited | None, content: Content) -> None:
+        """A folder and all below it as an archive."""
+        kind = TarArchive if self.options.archive == "tar" else ZipArchive
+        archive: Archive = kind(
+            self.options.sink, self._content, self._problem, self._damaged
+        )
+        losses = Losses()
+        if top is not None:
+            self._add(archive, top)
+        walk = Walk(self.trees, losses, self.context.cancel, self.snapshot)
+        for visited in walk.below(path, content, everywhere):
+            self._add(archive, visited)
+        archive.close()
+        for damage in losses.damages:
+            self._found(damage)
+
+    def _add(self, archive: Archive, visited: Visited) -> None:
+        self.size += archive.add(visited)
+        self.files += visited.entry.kind == tree.FILE
+        now = self.repository.surroundings.monotonic()
+        if now - self._told >= PROGRESS_SECONDS:
+            self._told = now
+            self.context.events(Progress(self.files, self.size, current=visited.path))
+
+    def _content(self, entry: Entry) -> Iterator[bytes | memoryview]:
+        for piece in self.trees.stream(content_of(entry)):
+            self.context.cancel.check()
+            yield piece
+
+    def _problem(self, path: bytes, operation: str, reason: str) -> None:
+        problem = Problem(path, operation, reason)
+        self.problems.append(problem)
+        self.context.events(FileProblem(problem))
+
+    def _damaged(self, path: bytes, error: DamageError) -> None:
+        self._found(
+            Damage(
+                f"{names.SNAPSHOTS}/{self.snapshot}",
+                str(error),
+                "this file could not be dumped whole",
+                (path,),
+                "kluis repair",
+            )
+        )
+
+    def _found(self, damage: Damage) -> None:
+        self.damages.append(damage)
+        self.context.events(DamageFound(damage))

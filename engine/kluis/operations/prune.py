@@ -1,0 +1,183 @@
+"""Prune: plan, move what is still used, doom whole sets in one record, then delete."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from kluis.errors import BusyError, FormatError
+from kluis.events import Context, Stage
+from kluis.format import names
+from kluis.format.ledger import Doomed, Ended, Event, PackName
+from kluis.options import PruneOptions
+from kluis.repository import merger
+from kluis.repository.access import Repository
+from kluis.repository.collector import Plan, Rules, list_packs, make_plan
+from kluis.repository.index import Index, load_index
+from kluis.repository.ledger import LedgerMovedError
+from kluis.repository.mover import Movers, move
+from kluis.results import PrunePlan, PruneResult
+
+DELAY_WITH_OTHER_KEYS_NS = 7 * 24 * 3600 * 1_000_000_000
+ATTEMPTS = 5
+
+
+def prune(repository: Repository, options: PruneOptions, context: Context) -> PruneResult:
+    """Gives back the room of what no snapshot needs; safe beside writers and other prunes.
+
+    Raises `DamageError` where it would not be safe, `BusyError` if others write all the time.
+    """
+    begun = repository.surroundings.monotonic()
+    rules = _rules(repository, options)
+    for _ in range(ATTEMPTS):
+        context.events(Stage("planning"))
+        index = load_index(repository.storage, repository.session, repository.ledger.state)
+        plan = make_plan(repository, index, rules)
+        shown = _shown(plan, index)
+        if not options.dry_run:
+            merged = _carry_out(repository, index, plan, context)
+            if merged is None:
+                repository.ledger.read_on()
+                continue
+            shown = replace(shown, segments_merged=merged[0], records_merged=merged[1])
+            repository.remember()
+        seconds = repository.surroundings.monotonic() - begun
+        return PruneResult(shown, options.dry_run, repository.regressions, seconds)
+    raise BusyError(
+        "others kept writing to the repository while prune tried to finish; nothing was lost. "
+        "Next: run kluis prune again later"
+    )
+
+
+def _rules(repository: Repository, options: PruneOptions) -> Rules:
+    delay = 0 if not repository.ledger.state.roles else DELAY_WITH_OTHER_KEYS_NS
+    if options.delay_seconds is not None:
+        delay = options.delay_seconds * 1_000_000_000
+    return Rules(options.max_unused, options.max_repack_bytes, delay, options.now)
+
+
+def _carry_out(
+    repository: Repository, index: Index, plan: Plan, context: Context
+) -> tuple[int, int] | None:
+    """Moves, dooms, merges, deletes; None if the ledger moved before the deed was recorded."""
+    context.events(Stage("moving frames"))
+    with move(repository, index, plan.moved, context.cancel) as movers:
+        try:
+            _record(repository, plan, movers)
+        except LedgerMovedError:
+            return None
+        movers.ended()
+    repository.cache.forget_runs(plan.ended)
+    context.events(Stage("deleting"))
+    _delete(repository, index)
+    return _tidy(repository, plan.still_open)
+
+
+def _record(repository: Repository, plan: Plan, movers: Movers) -> None:
+    """The one record that decides: packs and snapshots doomed, runs ended."""
+    events: list[Event] = []
+    packs = plan.doomed_packs()
+    if packs or plan.doomed_snapshots:
+        events.append(Doomed(tuple(packs), tuple(plan.doomed_snapshots)))
+    ended = sorted({*plan.ended, *movers.runs()})
+    if ended:
+        events.append(Ended(tuple(ended)))
+    if events:
+        repository.ledger.append(
+            tuple(events), repository.session.signer, repository.surroundings
+        )
+
+
+def _delete(repository: Repository, index: Index) -> None:
+    """Removes every doomed pack, shards of sets that are gone, and dead snapshots' objects."""
+    storage, state = repository.storage, repository.ledger.state
+    for pack in state.doomed:
+        storage.delete(names.pack(pack.shelf, pack.digest))
+    for parity_set in {id(item): item for item in index.set_of_pack.values()}.values():
+        if all(PackName(p.shelf, p.digest) in state.doomed for p in parity_set.packs):
+            storage.delete(
+                names.numbered(names.PARITY, parity_set.parity_run, parity_set.parity_k)
+            )
+    counting = state.counting()
+    for folder in (names.SNAPSHOTS, names.twin(names.SNAPSHOTS)):
+        for name, _ in list(storage.list(folder)):
+            try:
+                run, k = names.parse_numbered(name)
+            except FormatError:
+                continue
+            mark = counting.get(run)
+            if (mark is None and run in (state.doomed_snapshots | state.ended)) or (
+                mark is not None and mark.k != k
+            ):
+                storage.delete(name)
+    storage.barrier()
+
+
+def _tidy(repository: Repository, still_open: list[bytes]) -> tuple[int, int]:
+    """Merges segments and ledger records where there are many."""
+    state, storage = repository.ledger.state, repository.storage
+    index = load_index(storage, repository.session, state)
+    merged = merger.worth_merging(index, state)
+    if merged:
+        with merger.merge_segments(repository, merged) as movers:
+            try:
+                repository.ledger.append(
+                    (Ended(tuple(sorted(movers.runs()))),),
+                    repository.session.signer,
+                    repository.surroundings,
+                )
+                movers.ended()
+            except LedgerMovedError:
+                repository.ledger.read_on()  # the next prune ends the run
+        for item in merged:
+            storage.delete(item.name)
+        storage.barrier()
+    return len(merged), _checkpoint(repository, still_open, index)
+
+
+def _checkpoint(repository: Repository, still_open: list[bytes], index: Index) -> int:
+    state = repository.ledger.state
+    if state.head - state.checkpoint < merger.RECORDS_MERGED_FROM:
+        return 0
+    # A doomed pack that a segment still lists is remembered too, or it would look lost.
+    there = state.doomed & (set(list_packs(repository)) | set(index.pack_numbers))
+    point = merger.checkpoint(repository, still_open, there)
+    try:
+        repository.ledger.append(
+            (point,), repository.session.signer, repository.surroundings
+        )
+    except LedgerMovedError:
+        repository.ledger.read_on()
+        return 0
+    removed = merger.delete_old_records(repository)
+    repository.storage.barrier()
+    return removed
+
+
+def _shown(plan: Plan, index: Index) -> PrunePlan:
+    """The plan as `--dry-run` prints it."""
+    sets = [*plan.dead, *plan.moved, *plan.kept]
+    total = sum(item.size for item in sets) + plan.stray_bytes
+    used = sum(item.used_bytes for item in sets)
+    moved = sum(item.used_bytes for item in plan.moved)
+    freed = (
+        plan.stray_bytes
+        + sum(item.size for item in plan.dead)
+        + sum(item.size for item in plan.moved)
+        - moved
+    )
+    return PrunePlan(
+        bytes_total=total,
+        bytes_used=used,
+        bytes_unused=total - used,
+        packs_total=len(index.packs),
+        packs_kept=sum(len(item.packs) for item in plan.kept),
+        packs_removed=sum(len(item.packs) for item in plan.dead) + len(plan.dead_strays),
+        packs_moved=sum(len(item.packs) for item in plan.moved),
+        bytes_moved=moved,
+        bytes_freed=max(0, freed),
+        bytes_unused_after=max(0, total - used - freed),
+        snapshots_doomed=tuple(names.base32(run) for run in plan.doomed_snapshots),
+        snapshots_waiting=tuple(names.base32(run) for run in plan.waiting_snapshots),
+        runs_ended=len(plan.ended),
+        runs_open=len(plan.still_open),
+    )

@@ -1,0 +1,306 @@
+"""What is wrong with the objects of a store, as far as names, sizes and small objects tell.
+
+Whatever a crash can leave lying about is no damage: torn packs that no segment lists, snapshots
+that never came to count, a newest ledger record without its twin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from kluis.errors import DamageError, FormatError, NewerFormatError, NotFoundError
+from kluis.format import crypt, domain, keyring, names, store
+from kluis.format.ledger import PackName, SnapshotMark
+from kluis.format.pack import PACK_LIMIT_BYTES
+from kluis.format.segment import PackPlace, ParitySet
+from kluis.repository.access import Repository
+from kluis.repository.index import Index
+from kluis.repository.packs import check_name
+from kluis.repository.rebuild import SHARD_LIMIT_BYTES
+from kluis.repository.small import Copies, listed, read_copies
+
+SMALL = "small"  # healed from its other copy
+SEGMENT = "segment"
+PARITY = "parity"
+PACK = "pack"
+EXTRA = "extra"
+GONE = "gone"  # nothing in this store can bring it back
+
+
+OnPack = Callable[[str, bytes], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One object that is not as it should be."""
+
+    object: str
+    kind: str
+    what: str
+    pack: PackName | None = None
+
+
+@dataclass
+class Checker:
+    """Looks at one opened repository."""
+
+    repository: Repository
+    index: Index
+    checked: int = 0
+    bytes_read: int = 0
+    sizes: dict[str, int] = field(default_factory=dict)
+
+    def small_objects(self) -> Iterator[Finding]:
+        """Store, documents, keyring, domains, ledger and snapshots, both copies of each."""
+        repository = self.repository
+        vault = repository.session.vault
+        yield from self._pair(names.STORE, self._same(store.decode, repository.store))
+        for document in repository.store.documents:
+            yield from self._pair(document.name, _digest_check(document.digest))
+        yield from self._keyrings(vault)
+        for name in listed(repository.storage, names.DOMAINS):
+            yield from self._pair(name, _vault_check(domain.decode, vault))
+        yield from self._ledger()
+        for mark in repository.ledger.state.counting().values():
+            yield from self._snapshot(mark)
+
+    def segments(self) -> Iterator[Finding]:
+        """Segments that counting snapshots name and that are missing, damaged or others."""
+        problems = dict(self.index.problems)
+        for mark in self.repository.ledger.state.counting().values():
+            if mark.last_segment is None:
+                continue
+            yield from self._segments_of(mark, problems)
+
+    def large_objects(self) -> Iterator[Finding]:
+        """Packs and shards by name and size alone."""
+        self.sizes = dict(self.repository.storage.list(names.PACKS))
+        self.sizes.update(self.repository.storage.list(names.PARITY))
+        doomed = self.repository.ledger.state.doomed
+        for pack, number in self.index.pack_numbers.items():
+            if pack in doomed:
+                continue
+            self.checked += 1
+            place = self.index.packs[number]
+            yield from self._size(names.pack(place.shelf, place.digest), PACK, place.size, pack)
+        for parity_set in self._sets():
+            if parity_set.parity_digest is None or self._is_gone(parity_set.packs):
+                continue
+            self.checked += 1
+            name = names.numbered(names.PARITY, parity_set.parity_run, parity_set.parity_k)
+            yield from self._size(name, PARITY, parity_set.parity_bytes, None)
+
+    def stored_bytes(self, opened: OnPack | None = None) -> Iterator[Finding]:
+        """Each pack against its name and each shard against its segment. Needs no read key.
+
+        `opened` gets every whole pack, to look inside it; it may raise `DamageError`.
+        """
+        storage, doomed = self.repository.storage, self.repository.ledger.state.doomed
+        for place in self.index.packs:
+            pack = PackName(place.shelf, place.digest)
+            name = names.pack(place.shelf, place.digest)
+            if pack in doomed or self.sizes.get(name) != place.size:
+                continue
+            try:
+                data = storage.get(name, PACK_LIMIT_BYTES)
+                self.bytes_read += len(data)
+                check_name(name, data)
+                if opened is not None:
+                    opened(name, data)
+            except (DamageError, NotFoundError) as error:
+                yield Finding(name, PACK, str(error), pack)
+        for parity_set in self._sets():
+            name = names.numbered(names.PARITY, parity_set.parity_run, parity_set.parity_k)
+            if parity_set.parity_digest is None or self._is_gone(parity_set.packs):
+                continue
+            if self.sizes.get(name) != parity_set.parity_bytes:
+                continue
+            try:
+                data = storage.get(name, SHARD_LIMIT_BYTES)
+                self.bytes_read += len(data)
+                if crypt.digest(data) != parity_set.parity_digest:
+                    raise DamageError(f"{name} is damaged: it is not the shard that was listed")
+            except (DamageError, NotFoundError) as error:
+                yield Finding(name, PARITY, str(error))
+
+    def strangers(self) -> Iterator[Finding]:
+        """Files that nothing of kluis would write."""
+        for name in self.repository.storage.strays(""):
+            yield Finding(name, EXTRA, "is no file that kluis makes")
+        for name, _ in self.repository.storage.list(""):
+            if not is_known_name(name):
+                yield Finding(name, EXTRA, "is no file that kluis makes")
+
+    def _sets(self) -> Iterator[ParitySet]:
+        seen = set()
+        for parity_set in self.index.set_of_pack.values():
+            key = (parity_set.parity_run, parity_set.parity_k)
+            if key not in seen:
+                seen.add(key)
+                yield parity_set
+
+    def _is_gone(self, packs: tuple[PackPlace, ...]) -> bool:
+        doomed = self.repository.ledger.state.doomed
+        return all(PackName(p.shelf, p.digest) in doomed for p in packs)
+
+    def _size(self, name: str, kind: str, size: int, pack: PackName | None) -> Iterator[Finding]:
+        actual = self.sizes.get(name)
+        if actual is None:
+            yield Finding(name, kind, "is missing", pack)
+        elif actual != size:
+            yield Finding(name, kind, f"has {actual} bytes instead of {size}", pack)
+
+    def _pair(self, name: str, check: Callable[[bytes, str], None]) -> Iterator[Finding]:
+        """Findings for both copies of a small object; GONE where neither is whole."""
+        self.checked += 1
+        copies = read_copies(self.repository.storage, name)
+        reasons = {}
+        for place, data in ((name, copies.first), (names.twin(name), copies.twin)):
+            reason = _reason(data, place, check)
+            if reason is not None:
+                reasons[place] = reason
+        kind = GONE if len(reasons) == 2 else SMALL
+        for place, reason in reasons.items():
+            yield Finding(place, kind, reason)
+        if not reasons and copies.first != copies.twin:
+            yield Finding(name, SMALL, "is not the same as its twin, and both are whole")
+
+    def _same(
+        self, decode: Callable[[bytes, str], object], expected: object
+    ) -> Callable[[bytes, str], None]:
+        def check(data: bytes, place: str) -> None:
+            if decode(data, place) != expected:
+                raise FormatError(f"{place} is not the one of this store")
+
+        return check
+
+    def _keyrings(self, vault: bytes) -> Iterator[Finding]:
+        rings = listed(self.repository.storage, names.KEYRING)
+        for name in rings:
+            copies = read_copies(self.repository.storage, name)
+            newest_of_several = name == rings[-1] and len(rings) > 1
+            if newest_of_several and copies.first is not None and copies.twin is None:
+                continue  # a change of keys that was interrupted: the older epoch is there too
+            yield from self._pair(name, _vault_check(keyring.decode, vault))
+
+    def _ledger(self) -> Iterator[Finding]:
+        book = self.repository.ledger
+        first = book.state.checkpoint or 1
+        for n in range(first, book.state.head + 1):
+            copies = book.copies(n)
+            if n == book.state.head and copies.first is not None and copies.twin is None:
+                continue  # its author was interrupted; the next writer completes it
+            if n in book.digests:
+                yield from self._pair(names.ledger(n), _digest_check(book.digests[n]))
+            else:
+                yield Finding(names.ledger(n), GONE, book.broken.get(n, "is missing"))
+        for n, reason in book.broken.items():
+            if n in book.digests and first <= n:
+                yield Finding(names.ledger(n), GONE, reason)
+            elif n > book.state.head and not _is_torn(book.copies(n)):
+                yield Finding(names.ledger(n), GONE, reason)
+
+    def _snapshot(self, mark: SnapshotMark) -> Iterator[Finding]:
+        name = names.numbered(names.SNAPSHOTS, mark.run, mark.k)
+        yield from self._pair(name, _digest_check(mark.digest))
+
+    def _segments_of(self, mark: SnapshotMark, problems: dict[str, str]) -> Iterator[Finding]:
+        """The chain of a run's segments, up to the last one that its snapshot names."""
+        wanted, run = mark.last_segment, mark.run
+        if wanted in self.index.stood_for:
+            return
+        replaced = self.index.replaced
+        prefix = f"{names.INDEX}/{names.base32(run)}-"
+        for name in [name for name in problems if name.startswith(prefix)]:
+            self.checked += 1
+            yield Finding(name, SEGMENT, problems.pop(name))
+        k = 0
+        while (
+            (run, k) in self.index.segments
+            or (run, k) in replaced
+            or names.numbered(names.INDEX, run, k) in self.index.problems
+        ):
+            item = self.index.segments.get((run, k))
+            self.checked += 1
+            if item is not None and item.digest == wanted:
+                return
+            k += 1
+        if names.numbered(names.INDEX, run, max(0, k - 1)) not in self.index.problems:
+            yield Finding(names.numbered(names.INDEX, run, k), SEGMENT, "is missing")
+
+
+def _reason(
+    data: bytes | None, place: str, check: Callable[[bytes, str], None]
+) -> str | None:
+    if data is None:
+        return "is missing"
+    try:
+        check(data, place)
+    except (FormatError, NewerFormatError) as error:
+        return str(error)
+    return None
+
+
+def _digest_check(digest: bytes) -> Callable[[bytes, str], None]:
+    def check(data: bytes, place: str) -> None:
+        if crypt.digest(data) != digest:
+            raise FormatError(f"{place} is damaged: its digest is not the recorded one")
+
+    return check
+
+
+def _vault_check(
+    decode: Callable[[bytes, str], keyring.Keyring | domain.Domain], vault: bytes
+) -> Callable[[bytes, str], None]:
+    def check(data: bytes, place: str) -> None:
+        item = decode(data, place)
+        known = item.vault() if isinstance(item, keyring.Keyring) else item.vault
+        expected = (
+            names.keyring(item.epoch)
+            if isinstance(item, keyring.Keyring)
+            else names.domain(item.domain, item.epoch)
+        )
+        if known != vault or not place.endswith(expected):
+            raise FormatError(f"{place} belongs to another vault or place")
+
+    return check
+
+
+def _is_torn(copies: Copies) -> bool:
+    """True for what an interrupted append can leave: one copy that was never whole."""
+    return copies.twin is None
+
+
+_FOLDERS = {
+    names.INDEX: names.parse_numbered,
+    names.PARITY: names.parse_numbered,
+    names.SNAPSHOTS: names.parse_numbered,
+    names.DOMAINS: names.parse_numbered,
+    names.LEDGER: names.parse_number,
+    names.KEYRING: names.parse_number,
+}
+_TWINLESS = (names.PACKS, names.INDEX, names.PARITY, names.QUARANTINE)
+
+
+def is_known_name(name: str) -> bool:
+    """True for names that kluis gives to some object."""
+    plain = name.removeprefix(f"{names.TWINS}/")
+    folder, _, rest = plain.partition("/")
+    if plain != name and folder in _TWINLESS:
+        return False
+    if not rest:
+        return plain in (names.STORE, names.RESERVE, names.LOCK, *names.DOCUMENTS)
+    if folder in (names.QUARANTINE, names.LOG):
+        return True
+    try:
+        if folder == names.PACKS:
+            names.parse_pack(plain)
+            return True
+        parse = _FOLDERS.get(folder)
+        if parse is None or "/" in rest:
+            return False
+        parse(plain)
+    except FormatError:
+        return False
+    return True

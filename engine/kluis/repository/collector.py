@@ -1,0 +1,246 @@
+"""What prune may delete: a plan made after reading the ledger and then listing packs.
+
+Nothing here writes. The rules are those of the protocol in docs/format.md: used frames are
+those of counting snapshots and, as a courtesy, all of open runs; whole parity sets go at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from kluis.errors import DamageError, FormatError
+from kluis.format import names
+from kluis.format.ledger import PackName
+from kluis.format.segment import PackPlace, ParitySet
+from kluis.format.usemap import FrameSet, contains, merge
+from kluis.options import Limit
+from kluis.repository.access import Repository
+from kluis.repository.index import NOWHERE, Index
+from kluis.repository.openruns import StoredRuns, find_runs, may_end
+from kluis.repository.snapshots import load
+from kluis.repository.state import raised_times
+
+# Packs below this are worth merging once there are many: each costs a read and a shard.
+SMALL_PACK_BYTES = 4 << 20
+SMALL_PACKS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How far a collection may go."""
+
+    max_unused: Limit
+    max_repack_bytes: int | None
+    delay_ns: int
+    now: bool
+
+
+@dataclass
+class SetPlan:
+    """A parity set and what of it is still needed from there."""
+
+    parity_set: ParitySet
+    packs: list[PackName]
+    size: int = 0
+    used: list[tuple[PackName, bytes, int]] = field(default_factory=list)  # pack, run, n
+    used_bytes: int = 0
+    small: bool = False
+
+
+@dataclass
+class Plan:
+    """All that a collection does, before it does it."""
+
+    ended: list[bytes] = field(default_factory=list)
+    still_open: list[bytes] = field(default_factory=list)
+    doomed_snapshots: list[bytes] = field(default_factory=list)
+    waiting_snapshots: list[bytes] = field(default_factory=list)
+    dead: list[SetPlan] = field(default_factory=list)
+    moved: list[SetPlan] = field(default_factory=list)
+    kept: list[SetPlan] = field(default_factory=list)
+    dead_strays: list[PackName] = field(default_factory=list)
+    stray_bytes: int = 0
+    used: FrameSet = field(default_factory=dict)
+
+    def doomed_packs(self) -> list[PackName]:
+        """Every pack that goes, sorted as a record wants them."""
+        packs = {pack for plan in (*self.dead, *self.moved) for pack in plan.packs}
+        packs.update(self.dead_strays)
+        return sorted(packs, key=lambda pack: (pack.shelf, pack.digest))
+
+
+def list_packs(repository: Repository) -> dict[PackName, int]:
+    """Names and sizes of all packs there are; the ledger must have been read before."""
+    listed = {}
+    for name, size in repository.storage.list(names.PACKS):
+        try:
+            listed[PackName(*names.parse_pack(name))] = size
+        except FormatError:
+            continue
+    return listed
+
+
+def make_plan(repository: Repository, index: Index, rules: Rules) -> Plan:
+    """The plan for the ledger as read. `DamageError` if it would be unsafe to collect."""
+    state = repository.ledger.state
+    listed = list_packs(repository)
+    runs = find_runs(repository, index, listed)
+    plan = Plan()
+    plan.ended = may_end(repository, runs, len(index.segments), rules.now)
+    plan.still_open = [run for run in runs.open if run not in plan.ended]
+    now = repository.surroundings.now()
+    for run, item in state.forgotten.items():
+        due = rules.now or now - item.forgotten_ns >= rules.delay_ns
+        (plan.doomed_snapshots if due else plan.waiting_snapshots).append(run)
+    plan.doomed_snapshots.sort()
+    plan.used = merge([*_use_maps(repository, plan), *_courtesy(index, plan.still_open)])
+    sets = _weigh(index, state.doomed, listed, plan.used)
+    _require_all_used(index, state.doomed, listed, plan)
+    _choose(sets, rules, plan)
+    _strays(runs, plan, listed)
+    return plan
+
+
+def _use_maps(repository: Repository, plan: Plan) -> list[FrameSet]:
+    """Use maps of every snapshot that counts; refuses while one cannot be opened."""
+    state = repository.ledger.state
+    times = raised_times(state, repository.surroundings.now())
+    maps = []
+    for run, mark in state.counting().items():
+        if run in plan.doomed_snapshots:
+            continue
+        try:
+            maps.append(load(repository, mark, times[run]).facts.uses)
+        except (DamageError, FormatError) as error:
+            raise DamageError(
+                f"nothing was pruned: snapshot {names.base32(run)} cannot be opened, so what it "
+                f"needs is not known ({error}). Next: kluis repair, or kluis forget "
+                f"{names.base32(run)[:8]}"
+            ) from error
+    return maps
+
+
+def _courtesy(index: Index, runs: list[bytes]) -> list[FrameSet]:
+    """All frames that open runs have listed: their writers would store them again."""
+    wanted = set(runs)
+    found: FrameSet = {}
+    for (run, _), item in index.segments.items():
+        if run not in wanted:
+            continue
+        for parity_set in item.body.sets:
+            for place in parity_set.packs:
+                for group in place.groups:
+                    end = group.first_n + len(group.stored) // 4
+                    part: FrameSet = {group.run: ((group.first_n, end),)}
+                    found = merge((found, part))
+    return [found]
+
+
+def _weigh(
+    index: Index, doomed: set[PackName], listed: dict[PackName, int], used: FrameSet
+) -> list[SetPlan]:
+    """Each set that is still there, with the used frames that count as lying in it."""
+    plans: dict[tuple[bytes, int], SetPlan] = {}
+    counted: set[tuple[bytes, int]] = set()
+    for number, place in enumerate(index.packs):
+        pack = PackName(place.shelf, place.digest)
+        if pack in doomed or pack not in listed:
+            continue
+        parity_set = index.set_of_pack[pack]
+        key = (parity_set.parity_run, parity_set.parity_k)
+        plan = plans.setdefault(key, SetPlan(parity_set, []))
+        plan.packs.append(pack)
+        plan.size += place.size
+        for run, n, stored in _frames(place):
+            if contains(used.get(run, ()), n) and _is_home(index, run, n, number, doomed, listed):
+                if (run, n) not in counted:
+                    counted.add((run, n))
+                    plan.used.append((pack, run, n))
+                    plan.used_bytes += stored
+    for plan in plans.values():
+        plan.small = plan.size < SMALL_PACK_BYTES
+    return list(plans.values())
+
+
+def _frames(place: PackPlace) -> list[tuple[bytes, int, int]]:
+    return [
+        (group.run, n, stored)
+        for group in place.groups
+        for n, stored in enumerate(group.lengths(), group.first_n)
+    ]
+
+
+def _is_home(
+    index: Index,
+    run: bytes,
+    n: int,
+    number: int,
+    doomed: set[PackName],
+    listed: dict[PackName, int],
+) -> bool:
+    """True if this pack is the first of the frame's places that stay."""
+    for location in index.locate(run, n):
+        place = index.packs[location.pack]
+        pack = PackName(place.shelf, place.digest)
+        if pack not in doomed and listed.get(pack) == place.size:
+            return location.pack == number
+    return False
+
+
+def _require_all_used(
+    index: Index, doomed: set[PackName], listed: dict[PackName, int], plan: Plan
+) -> None:
+    """Refuses while a used frame lies nowhere: repair comes first."""
+    missing = 0
+    for run, ranges in plan.used.items():
+        frames = index.runs.get(run)
+        for first, end in ranges:
+            for n in range(first, end):
+                if frames is None or n >= len(frames.packs) or frames.packs[n] == NOWHERE:
+                    missing += 1
+    if missing:
+        raise DamageError(
+            f"nothing was pruned: {missing} frames that snapshots use are in no pack that is "
+            "listed. Next: kluis repair"
+        )
+
+
+def _choose(sets: list[SetPlan], rules: Rules, plan: Plan) -> None:
+    """Dead sets go; of the others the emptiest are emptied until little is unused."""
+    living: list[SetPlan] = []
+    for item in sets:
+        (living if item.used else plan.dead).append(item)
+    small = [item for item in living if item.small]
+    merge_small = sum(len(item.packs) for item in small) >= SMALL_PACKS
+    living.sort(key=lambda item: item.used_bytes / item.size)
+    total = sum(item.size for item in living)
+    unused = total - sum(item.used_bytes for item in living)
+    allowed = _allowed(rules.max_unused, total)
+    budget = rules.max_repack_bytes
+    for item in living:
+        worth = unused > allowed and item.used_bytes < item.size * 0.98
+        fits = budget is None or item.used_bytes <= budget
+        if fits and (worth or (merge_small and item.small)):
+            plan.moved.append(item)
+            unused -= item.size - item.used_bytes
+            if budget is not None:
+                budget -= item.used_bytes
+        else:
+            plan.kept.append(item)
+
+
+def _allowed(limit: Limit, total: int) -> float:
+    if limit.size is not None:
+        return limit.size
+    if limit.share is not None:
+        return total * limit.share
+    return float("inf")
+
+
+def _strays(runs: StoredRuns, plan: Plan, listed: dict[PackName, int]) -> None:
+    """Packs that no segment lists, of runs that have ended, or torn while nobody writes."""
+    for pack, run in runs.strays.items():
+        owner_open = run in plan.still_open if run is not None else bool(plan.still_open)
+        if not owner_open:
+            plan.dead_strays.append(pack)
+            plan.stray_bytes += listed[pack]

@@ -1,0 +1,180 @@
+"""A new epoch of the keyring: a passphrase more, or another one instead. Older epochs go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from kluis.errors import AlreadyExistsError, KluisError, PasswordError, RefusedError
+from kluis.format import crypt, keyring, names
+from kluis.format.keyring import Keyring, Private
+from kluis.repository.access import Repository, read_keyring
+from kluis.repository.keys import Owner, owner_by_passphrase, stretch, wrap_owner
+from kluis.repository.small import listed, read_or_none
+
+ATTEMPTS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """The passphrases of an epoch: what each wraps the owner's secret in, and its name."""
+
+    ring: Keyring
+    private: Private
+
+    def names(self) -> list[str]:
+        """A name for each slot, in their order."""
+        given = list(self.private.slot_names[: len(self.ring.slots)])
+        return given + [""] * (len(self.ring.slots) - len(given))
+
+
+Change = Callable[[Slots, Owner], tuple[Keyring, list[str]]]
+
+
+def read_slots(repository: Repository) -> Slots:
+    """The newest epoch."""
+    session = repository.session
+    ring = read_keyring(repository.storage, session.vault)
+    plain = crypt.unseal(
+        crypt.derive(session.vault_key, "names"),
+        ring.private,
+        keyring.private_context(session.vault, ring.epoch),
+        "keyring",
+    )
+    return Slots(ring, keyring.decode_private(plain))
+
+
+def added(
+    repository: Repository, passphrase: bytes, name: str
+) -> Callable[[Slots, Owner], tuple[Keyring, list[str]]]:
+    """The change that gives one more passphrase."""
+
+    def change(slots: Slots, owner: Owner) -> tuple[Keyring, list[str]]:
+        ring, taken = slots.ring, slots.names()
+        if len(ring.slots) >= keyring.SLOTS_LIMIT:
+            raise KluisError(
+                f"there are {len(ring.slots)} passphrases already, and no more fit; "
+                "nothing was changed"
+            )
+        if name and name in taken:
+            raise AlreadyExistsError(
+                f"there already is a passphrase named {name!r}; nothing was changed. "
+                "Next: kluis key list, then give another name"
+            )
+        _refuse_known(ring, passphrase)
+        key = stretch(ring, passphrase)
+        wrapped = wrap_owner(owner, ring.vault(), key, repository.surroundings)
+        fresh = replace(ring, slots=(*ring.slots, wrapped))
+        return fresh, [*taken, name or _free_name(taken)]
+
+    return change
+
+
+def replaced(
+    repository: Repository, passphrase: bytes, memory_bytes: int
+) -> Callable[[Slots, Owner], tuple[Keyring, list[str]]]:
+    """The change that puts a passphrase in the place of the one that opened the session.
+
+    Salt and cost are those of all passphrases: they can change only while there is one.
+    """
+    slot = repository.session.slot
+
+    def change(slots: Slots, owner: Owner) -> tuple[Keyring, list[str]]:
+        ring = slots.ring
+        if slot is None or slot >= len(ring.slots):
+            raise RefusedError(
+                "this repository was not opened with a passphrase, so none can be changed; "
+                "nothing was written. Next: kluis key add"
+            )
+        if len(ring.slots) == 1:
+            salt = repository.surroundings.random(keyring.SALT_BYTES)
+            ring = replace(ring, salt=salt, memory_bytes=memory_bytes)
+        else:
+            _refuse_known(ring, passphrase)
+        key = stretch(ring, passphrase)
+        wrapped = wrap_owner(owner, ring.vault(), key, repository.surroundings)
+        kept = list(ring.slots)
+        kept[slot] = wrapped
+        return replace(ring, slots=tuple(kept)), slots.names()
+
+    return change
+
+
+def write_epoch(repository: Repository, change: Change) -> Slots:
+    """The keyring after the change, durable with its twin; older epochs are deleted."""
+    owner = repository.session.owner
+    if owner is None:
+        raise RefusedError(
+            "only the owner changes passphrases, and this key is not the owner's; "
+            "nothing was written"
+        )
+    for _ in range(ATTEMPTS):
+        before = read_slots(repository)
+        before.ring.features.check_write("the keyring")
+        ring, slot_names = change(before, owner)
+        private = replace(before.private, slot_names=tuple(slot_names))
+        after = Slots(_next_epoch(repository, ring, private), private)
+        if _publish(repository, after.ring, owner):
+            _delete_before(repository, after.ring.epoch)
+            repository.session = replace(repository.session, epoch=after.ring.epoch)
+            repository.remember()
+            return after
+    raise KluisError(
+        "others changed the keys of this repository at the same time, again and again; "
+        "nothing was changed by this command. Next: kluis key list, then run it again"
+    )
+
+
+def _next_epoch(repository: Repository, ring: Keyring, private: Private) -> Keyring:
+    epoch, session = ring.epoch + 1, repository.session
+    sealed = crypt.seal(
+        crypt.derive(session.vault_key, "names"),
+        crypt.XCHACHA20,
+        repository.surroundings.random(crypt.NONCE_LIMIT_BYTES),
+        keyring.encode_private(private),
+        keyring.private_context(session.vault, epoch),
+    )
+    return replace(ring, epoch=epoch, private=sealed)
+
+
+def _publish(repository: Repository, ring: Keyring, owner: Owner) -> bool:
+    """Stores the epoch and its twin; False if somebody else took the number."""
+    storage, name = repository.storage, names.keyring(ring.epoch)
+    data = keyring.encode(ring, owner.signer().signing)
+    try:
+        storage.create(name, data)
+    except AlreadyExistsError:
+        return False
+    try:
+        storage.create(names.twin(name), data)
+    except AlreadyExistsError:
+        return read_or_none(storage, names.twin(name)) == data
+    return True
+
+
+def _delete_before(repository: Repository, epoch: int) -> None:
+    """Older epochs open with passphrases that were changed."""
+    storage = repository.storage
+    for name in listed(storage, names.KEYRING):
+        if names.parse_number(name) < epoch:
+            storage.delete(name)
+            storage.delete(names.twin(name))
+    storage.barrier()
+
+
+def _refuse_known(ring: Keyring, passphrase: bytes) -> None:
+    try:
+        owner_by_passphrase(ring, passphrase)
+    except PasswordError:
+        return
+    raise AlreadyExistsError(
+        "this passphrase opens the repository already; nothing was changed. "
+        "Next: choose another one"
+    )
+
+
+def _free_name(taken: list[str]) -> str:
+    number = len(taken) + 1
+    while f"passphrase-{number}" in taken:
+        number += 1
+    return f"passphrase-{number}"
