@@ -194,6 +194,21 @@ def main() -> None:
         (RESULTS / f"{options.save}.md").write_text(text)
 
 
+# What an unchanged run of kluis may ask of the repository's medium.
+_OWED = (("files written", 4), ("syncs", 10), ("kB", 100))
+
+
+def _verdicts(rows: list[Row]) -> list[str]:
+    lines = []
+    for row in rows:
+        if (row.tool, row.run) == ("kluis", "unchanged"):
+            found = (len(row.repo.files), row.repo.calls["syncs"], row.repo.written_bytes / 1000)
+            for (what, limit), value in zip(_OWED, found, strict=True):
+                kept = "kept" if value <= limit else "NOT KEPT"
+                lines.append(f"* unchanged, {what}: {value:.4g}, at most {limit}: {kept}")
+    return ["", *lines] if lines else []
+
+
 _COLUMNS: tuple[str, ...] = (
     "run",
     "tool",
@@ -227,6 +242,7 @@ def table(
         "| " + " | ".join(_COLUMNS) + " |",
         "| --- | --- |" + " ---: |" * (len(_COLUMNS) - 2),
         *(row.cells() for row in rows),
+        *_verdicts(rows),
     ]
     return "\n".join(lines) + "\n"
 

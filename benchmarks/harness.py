@@ -24,7 +24,7 @@ from benchmarks.peers.registry import chosen
 from benchmarks.report import Measurement, Report
 from scripts.treecompare import compare
 
-JOBS = ("first", "unchanged", "changed", "restore", "verify", "prune")
+JOBS = ("start", "first", "unchanged", "changed", "restore", "verify", "prune")
 DEFAULT_WORK = PROJECT / "build" / "bench"
 MB = 10**6
 
@@ -106,7 +106,10 @@ def one_job(setting: Setting, number: int, job: str, peer: Peer) -> Measurement 
     source, target = setting.data.folder, setting.work / "target"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
-    if job == "restore":
+    command: measure.Command | None
+    if job == "start":
+        command = peer.command(*peer.ask_version)
+    elif job == "restore":
         command = peer.restore(source, target)
     elif job == "verify":
         command = peer.check()
@@ -157,7 +160,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=1000, help="MB of it; default 1000")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tools", default="kluis,restic,borg,tar,cp,find,blake3")
-    parser.add_argument("--jobs", default="first,unchanged,changed,restore,verify")
+    parser.add_argument("--jobs", default="start,first,unchanged,changed,restore,verify")
     parser.add_argument(
         "--work", type=Path, default=DEFAULT_WORK, help="where data and targets lie"
     )

@@ -23,7 +23,7 @@ class Peer(ABC):
     name: ClassVar[str]
     program: ClassVar[str]
     jobs: ClassVar[frozenset[str]] = frozenset(
-        {"first", "unchanged", "changed", "restore", "verify", "prune"}
+        {"start", "first", "unchanged", "changed", "restore", "verify", "prune"}
     )
     """Those for which its figures say something."""
     ask_version: ClassVar[tuple[str, ...]] = ("--version",)

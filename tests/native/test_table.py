@@ -208,6 +208,19 @@ def test_hundreds_of_places_of_one_hash_cost_no_more_than_eight(tmp_path: Path) 
     assert (run, offset >= 200) == (0, True)
 
 
+@pytest.mark.parametrize("frame", range(8))
+def test_entries_of_one_hash_or_one_prefix_may_lie_in_several_blocks(
+    tmp_path: Path, frame: int
+) -> None:
+    alike = [bytes(8) + hash_of(n)[:8] for n in range(200)]  # 1,600 entries: 13 blocks
+    table = Table(str(tmp_path))
+    table.add_pending(b"".join(record(h, 0, n) for h in alike for n in range(8)))
+    table.settle(0, 8)
+    table.flush()
+    table.set_usable(0, bytes([1 << frame]))
+    assert table.lookup(b"".join(alike)) == place(0, frame) * 200
+
+
 def test_two_processes_in_one_folder_lose_nothing_that_was_flushed(tmp_path: Path) -> None:
     one = filled(tmp_path, range(100))
     two = filled(tmp_path, range(100, 200))  # merges the file of the first, and removes it

@@ -66,6 +66,7 @@ __all__ = [
     "DEVICES",
     "DIRECTORY",
     "EXTENT_BYTES",
+    "EXTRAS_LIMIT_BYTES",
     "FIFO",
     "FILE",
     "FLAGS",

@@ -9,6 +9,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from itertools import repeat
 from typing import Protocol
 
 from kluis.errors import DamageError
@@ -17,8 +18,8 @@ from kluis.format.tree import Entry
 from kluis.options import Sink
 from kluis.repository.listing import KIND_NAMES, Visited
 
-# tarfile gathers records of this size; a multiple of 512.
-TAR_BUFFER_BYTES = 1 << 18
+# What goes into the sink at once; for a tar a multiple of 512.
+BUFFER_BYTES = 1 << 18
 ZERO_BYTES = 1 << 16
 PERMISSION_BITS = 0o777
 
@@ -86,6 +87,7 @@ class Filled(io.RawIOBase):
         self._left = size
         self._damaged = damaged
         self._piece = memoryview(b"")
+        self._whole = True
 
     def pieces(self) -> Iterator[memoryview]:
         """All of it, in pieces."""
@@ -118,16 +120,17 @@ class Filled(io.RawIOBase):
             return memoryview(piece)
         except DamageError as error:
             self._damaged(error)
-            self._content = iter(lambda: bytes(ZERO_BYTES), None)
+            self._whole = False
+            self._content = repeat(bytes(ZERO_BYTES))
             return memoryview(bytes(ZERO_BYTES))
 
     def _end(self) -> None:
         """Lets the content come to its own end, where it is compared as a whole."""
-        content, self._content = self._content, iter(())
-        if not isinstance(content, Iterator) or not hasattr(content, "gi_frame"):
+        if not self._whole:
             return
+        self._whole = False
         try:
-            next(content, None)
+            next(self._content, None)
         except DamageError as error:
             self._damaged(error)
 
@@ -141,14 +144,15 @@ class TarArchive:
             fileobj=Output(sink),
             mode="w|",
             format=tarfile.PAX_FORMAT,
-            bufsize=TAR_BUFFER_BYTES,
+            bufsize=BUFFER_BYTES,
             encoding="utf-8",
             errors="surrogateescape",
         )
-        self._linked: dict[tuple[int, int], str] = {}
+        self._linked: dict[tuple[int, int], str] = {}  # inode -> its first name
 
     def add(self, visited: Visited) -> int:
         """One member, under its whole path without the first slash."""
+        self._tar.members.clear()  # or it would remember each
         entry, path = visited.entry, visited.path
         if entry.kind not in _TAR_TYPES:
             self._report(path, "archive", f"a tar holds no {KIND_NAMES[entry.kind]}")
@@ -200,9 +204,8 @@ class ZipArchive:
 
     def __init__(self, sink: Sink, content: Content, report: Report, damaged: Damaged) -> None:
         self._content, self._report, self._damaged = content, report, damaged
-        self._zip = zipfile.ZipFile(
-            io.BufferedWriter(Output(sink), TAR_BUFFER_BYTES), "w", zipfile.ZIP_DEFLATED
-        )
+        self._buffer = io.BufferedWriter(Output(sink), BUFFER_BYTES)
+        self._zip = zipfile.ZipFile(self._buffer, "w", zipfile.ZIP_DEFLATED)
 
     def add(self, visited: Visited) -> int:
         """One member, under its whole path without the first slash."""
@@ -232,18 +235,13 @@ class ZipArchive:
         return entry.size
 
     def close(self) -> None:
-        file = self._zip.fp
         self._zip.close()
-        if file is not None:
-            file.flush()
+        self._buffer.flush()
 
 
 def _zip_info(name: str, entry: Entry) -> zipfile.ZipInfo:
-    at = datetime.fromtimestamp(max(entry.mtime_s, 0)).timetuple()[:6]  # noqa: DTZ006 - as zip has it
     folder = entry.kind == tree.DIRECTORY
-    info = zipfile.ZipInfo(
-        name + "/" if folder else name, min(max(at, _ZIP_FIRST), _ZIP_LAST)
-    )
+    info = zipfile.ZipInfo(name + "/" if folder else name, _zip_time(entry.mtime_s))
     info.create_system = 3  # Unix: the attributes below are those of stat
     info.external_attr = (_ZIP_KINDS[entry.kind] | entry.mode & PERMISSION_BITS) << 16
     if folder:
@@ -253,6 +251,16 @@ def _zip_info(name: str, entry: Entry) -> zipfile.ZipInfo:
     if -(1 << 31) <= entry.mtime_s < 1 << 31:
         info.extra = _ZIP_TIME.pack(_ZIP_TIME_ID, 5, 1, entry.mtime_s)
     return info
+
+
+def _zip_time(seconds: int) -> tuple[int, int, int, int, int, int]:
+    """The clock on the wall, as near as a zip can say it."""
+    try:
+        at = datetime.fromtimestamp(max(seconds, 0))  # noqa: DTZ006 - a zip knows no zone
+    except (ValueError, OverflowError, OSError):
+        return _ZIP_LAST
+    time = at.year, at.month, at.day, at.hour, at.minute, at.second
+    return min(max(time, _ZIP_FIRST), _ZIP_LAST)
 
 
 def _text(name: bytes) -> str:

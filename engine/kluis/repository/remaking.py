@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from kluis import __version__
-from kluis.errors import KluisError
+from kluis.errors import KluisError, NotFoundError
+from kluis.events import Context, DamageFound
 from kluis.format import crypt, names
 from kluis.format.ledger import (
     Ended,
@@ -19,10 +20,13 @@ from kluis.format.ledger import (
     SnapshotMark,
 )
 from kluis.format.snapshot import Facts, Previous, Root
+from kluis.options import SnapshotFilter
 from kluis.repository.access import Repository
 from kluis.repository.commit import store_snapshot
 from kluis.repository.ledger import LedgerMovedError
+from kluis.repository.listing import lost_snapshots
 from kluis.repository.run import Run, begin
+from kluis.repository.selection import choose
 from kluis.repository.snapshots import Snapshot
 
 ATTEMPTS = 8
@@ -41,6 +45,25 @@ class Remade:
     def id(self) -> str:
         """The id of the new snapshot."""
         return names.base32(self.mark.run)
+
+
+def choose_live(
+    repository: Repository, ids: Iterable[str], choice: SnapshotFilter, context: Context
+) -> list[Snapshot]:
+    """The snapshots that are meant, oldest first; those that cannot be opened are told of.
+
+    `NotFoundError` for one that was named and is forgotten.
+    """
+    chosen, problems = choose(repository, ids, choice)
+    for damage in lost_snapshots(problems):
+        context.events(DamageFound(damage))
+    for snapshot in chosen:
+        if snapshot.mark.run not in repository.ledger.state.live:
+            raise NotFoundError(
+                f"snapshot {snapshot.id()} was forgotten; nothing was changed. Next: "
+                f"kluis forget --undo {snapshot.id()[:8]}"
+            )
+    return chosen
 
 
 def begin_run(repository: Repository, old: Snapshot) -> Run:

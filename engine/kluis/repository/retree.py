@@ -193,14 +193,11 @@ class TreeStore:
         """All that was stored is durable and listed."""
         self.writer.flush()
 
-    def close(self, *, ended: bool = False) -> None:
-        """Ends the threads and the cache; `ended`: the ledger knows what became of the run."""
+    def close(self) -> None:
+        """Ends the threads and the cache; the mark of the run stays until its end is known."""
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._dedup.close()
-        if ended:
-            self._alive.close()
-        else:
-            self._alive.abandon()
+        self._alive.abandon()
 
     def _chunks(self, data: bytes) -> list[tuple[bytes, Extent]]:
         return self.writer.store(TREE, data, self._cutter.cut(memoryview(data), True))

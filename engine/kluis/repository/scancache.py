@@ -86,7 +86,7 @@ def decode_head(data: bytes) -> CacheHead:
 
 def walk_key(path: bytes) -> bytes:
     """Bytes that sort as a walk visits: a directory after all that lies in it."""
-    return path.replace(b"/", b"\0\1") + b"\0\2"
+    return path.rstrip(b"/").replace(b"/", b"\0\1") + b"\0\2"
 
 
 def _encode(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from kluis._native import scatter
-from kluis.source.descent import Identity, identity_of
+from kluis._native import scan, scatter
+from kluis.source import records as listing
 from kluis.source.metadata import ACL_DEFAULT
 from kluis.source.paths import NAME_LIMIT_BYTES
 
@@ -93,7 +95,7 @@ def open_to_change(name: bytes, folder: int) -> int:
 def make_directory(name: bytes, folder: int) -> bool:
     """Whether the directory is new; False if something has that name. For its owner alone."""
     try:
-        os.mkdir(name, OWNER_MAY_ALL, dir_fd=folder)
+        os.mkdir(checked_name(name), OWNER_MAY_ALL, dir_fd=folder)
     except FileExistsError:
         return False
     return True
@@ -102,20 +104,27 @@ def make_directory(name: bytes, folder: int) -> bool:
 def make_way(name: bytes, folder: int) -> None:
     """Removes an entry, if there is one; OSError(ENOTEMPTY) for a folder with something in it."""
     try:
-        os.unlink(name, dir_fd=folder)
+        os.unlink(checked_name(name), dir_fd=folder)
     except FileNotFoundError:
         pass
     except IsADirectoryError:
         os.rmdir(name, dir_fd=folder)
 
 
-def identity_at(name: bytes, folder: int) -> Identity | None:
-    """(dev, ino) of an entry, of the link itself if it is one; None if there is none."""
-    try:
-        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino
+class Mark(NamedTuple):
+    """What tells an object from any other, also from a later one with its inode number."""
+
+    dev: int
+    ino: int
+    kind: int
+    born_s: int
+    born_ns: int
+
+
+def mark_at(folder: int, name: bytes = b"") -> Mark:
+    """The mark of an entry, of the link itself if it is one; without a name of what is open."""
+    record = listing.unpack(scan.stat_entry(folder, name))
+    return Mark(record.dev, record.ino, stat.S_IFMT(record.mode), record.btime_s, record.btime_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +132,7 @@ class OpenFolder:
     """A folder that is open; `passes_on` if new files in it inherit an ACL from it."""
 
     descriptor: int
-    identity: Identity
+    mark: Mark
     passes_on: bool
 
 
@@ -132,7 +141,7 @@ def _opened(descriptor: int) -> OpenFolder:
         passes_on = bool(os.getxattr(descriptor, ACL_DEFAULT))
     except OSError:
         passes_on = False
-    return OpenFolder(descriptor, identity_of(descriptor), passes_on)
+    return OpenFolder(descriptor, mark_at(descriptor), passes_on)
 
 
 class Folders:

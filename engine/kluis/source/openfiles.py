@@ -8,8 +8,7 @@ import stat
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from kluis.source.descent import Identity, identity_of
-from kluis.source.folders import Folders, checked_name, stale
+from kluis.source.folders import Folders, Mark, checked_name, mark_at, stale
 from kluis.source.openat import PATH_FLAGS
 
 OPEN_FILES = 64
@@ -28,7 +27,7 @@ class Placed:
 
     folder: bytes
     name: bytes
-    identity: Identity
+    mark: Mark
     fresh: bool
 
     @property
@@ -42,7 +41,7 @@ class OpenFiles:
 
     def __init__(self, folders: Folders) -> None:
         self._folders = folders
-        self._open: OrderedDict[Identity, int] = OrderedDict()
+        self._open: OrderedDict[Mark, int] = OrderedDict()
 
     def close(self) -> None:
         """Closes every file, without asking whether that succeeded: after a failure."""
@@ -53,10 +52,10 @@ class OpenFiles:
     def keep(self, folder: bytes, name: bytes, descriptor: int, fresh: bool) -> Placed:
         """Takes over the descriptor of a file that has just been opened."""
         try:
-            placed = Placed(folder, name, identity_of(descriptor), fresh)
-            if placed.identity in self._open:
+            placed = Placed(folder, name, mark_at(descriptor), fresh)
+            if placed.mark in self._open:
                 raise stale()
-            self._open[placed.identity] = descriptor
+            self._open[placed.mark] = descriptor
         except BaseException:
             os.close(descriptor)
             raise
@@ -67,19 +66,19 @@ class OpenFiles:
 
     def get(self, placed: Placed) -> int:
         """The descriptor, opened again if need be; OSError(ESTALE) if it is another file now."""
-        descriptor = self._open.get(placed.identity)
+        descriptor = self._open.get(placed.mark)
         if descriptor is None:
             folder = self._folders.get(placed.folder).descriptor
             descriptor = os.open(checked_name(placed.name), _WRITE_FLAGS, dir_fd=folder)
             self.keep_again(placed, descriptor)
-        self._open.move_to_end(placed.identity)
+        self._open.move_to_end(placed.mark)
         return descriptor
 
     def keep_again(self, placed: Placed, descriptor: int) -> None:
         """Takes over a descriptor that has to be of the file that was placed."""
         found = self.keep(placed.folder, placed.name, descriptor, placed.fresh)
-        if found.identity != placed.identity:
-            os.close(self._open.pop(found.identity))
+        if found.mark != placed.mark:
+            os.close(self._open.pop(found.mark))
             raise stale()
 
     def reuse(self, folder: bytes, name: bytes) -> Placed:
@@ -101,4 +100,4 @@ class OpenFiles:
 
     def taken(self, placed: Placed) -> int | None:
         """Its descriptor, if it is open, which the caller now has to close."""
-        return self._open.pop(placed.identity, None)
+        return self._open.pop(placed.mark, None)

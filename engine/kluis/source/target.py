@@ -25,13 +25,12 @@ from kluis.errors import KluisError
 from kluis.source import records as listing
 from kluis.source import setting
 from kluis.source.batch import SmallBatch, SmallFailure
-from kluis.source.descent import identity_of
 from kluis.source.folders import (
     Folders,
     checked_name,
-    identity_at,
     make_directory,
     make_way,
+    mark_at,
     open_to_change,
     split_path,
     stale,
@@ -150,7 +149,7 @@ class Target:
         owner may do all. OSError(ENOTDIR) if something else is in the way, without `replace`.
         """
         if not path:
-            return Placed(b"", b"", self._folders.get(b"").identity, fresh=False)
+            return Placed(b"", b"", self._folders.get(b"").mark, fresh=False)
         parent, name = split_path(path)
         above = self._folders.get(parent)
         fresh = make_directory(name, above.descriptor)
@@ -165,14 +164,14 @@ class Target:
         if fresh and above.passes_on:
             os.removexattr(descriptor, ACL_DEFAULT)
         kept = self._folders.keep(path, descriptor)
-        return Placed(parent, name, kept.identity, fresh and not above.passes_on)
+        return Placed(parent, name, kept.mark, fresh and not above.passes_on)
 
     def folder_at(self, path: bytes) -> Placed:
         """A folder that was made before, as an argument for `finish`."""
         if not path:
-            return Placed(b"", b"", self._folders.get(b"").identity, fresh=False)
+            return Placed(b"", b"", self._folders.get(b"").mark, fresh=False)
         parent, name = split_path(path)
-        return Placed(parent, name, self._folders.get(path).identity, fresh=False)
+        return Placed(parent, name, self._folders.get(path).mark, fresh=False)
 
     # Regular files.
 
@@ -278,14 +277,14 @@ class Target:
         """Another name for an object that was placed; OSError(ESTALE) if that is not there now."""
         there = self._folders.get(folder).descriptor
         here = self._folders.get(first.folder).descriptor
-        if identity_at(first.name, here) != first.identity:
+        if mark_at(here, checked_name(first.name)) != first.mark:
             raise stale()
-        if replace and identity_at(name, there) == first.identity:
+        if replace and self._is_at(first, there, name):
             return
         there = self._cleared(folder, name, replace)
         here = self._folders.get(first.folder).descriptor
         os.link(first.name, name, src_dir_fd=here, dst_dir_fd=there, follow_symlinks=False)
-        if identity_at(name, there) != first.identity:
+        if not self._is_at(first, there, name):
             os.unlink(name, dir_fd=there)
             raise stale()
 
@@ -322,6 +321,13 @@ class Target:
         found = listing.split_names(records, names)
         return [name for name in found if name not in keep and self.remove(folder, name)]
 
+    @staticmethod
+    def _is_at(placed: Placed, folder: int, name: bytes) -> bool:
+        try:
+            return mark_at(folder, checked_name(name)) == placed.mark
+        except FileNotFoundError:
+            return False
+
     def _path_of(self, folder: bytes, name: bytes = b"") -> bytes:
         return joined(joined(self.path, folder), name)
 
@@ -351,8 +357,7 @@ class Target:
             status = os.fstat(place)
             if stat.S_IFMT(status.st_mode) != kind or status.st_nlink != 1:
                 raise stale()
-            identity = (status.st_dev, status.st_ino)
-            placed = Placed(folder, name, identity, fresh=not above.passes_on)
+            placed = Placed(folder, name, mark_at(place), fresh=not above.passes_on)
             self._apply(placed, place, wanted)
         finally:
             os.close(place)
@@ -365,7 +370,7 @@ class Target:
             return os.dup(above)
         descriptor = os.open(checked_name(placed.name), FILE_FLAGS, dir_fd=above)
         try:
-            if identity_of(descriptor) != placed.identity:
+            if mark_at(descriptor) != placed.mark:
                 raise stale()
         except BaseException:
             os.close(descriptor)
