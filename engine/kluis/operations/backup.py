@@ -164,6 +164,10 @@ def _describe(
     """What the snapshot says of itself."""
     options, session, repository = work.options, work.session, work.repository
     started, counts = moments
+    if options.stdin is not None:
+        paths: tuple[bytes, ...] = (b"/" + options.stdin.filename.lstrip(b"/"),)
+    else:
+        paths = tuple(dict.fromkeys(absolute(path) for path in options.paths))
     facts = Facts(
         store=repository.store.store,
         client=session.client,
@@ -183,12 +187,9 @@ def _describe(
         last_segment=session.run.previous_segment,
         incomplete=bool(work.problems),
         uses=uses,
+        path_group=snapshot.path_group(session.run.domain.dedup(), paths),
     )
-    if options.stdin is not None:
-        paths: tuple[bytes, ...] = (b"/" + options.stdin.filename.lstrip(b"/"),)
-    else:
-        paths = tuple(dict.fromkeys(absolute(path) for path in options.paths))
-    problems = tuple(
+    problems = snapshot.problems_kept(
         snapshot.Problem(item.path, item.operation, item.reason) for item in work.problems
     )
     return facts, Root(paths, root.extents, root.digest, root.size, root.listed, problems)

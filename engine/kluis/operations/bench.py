@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable
+from functools import partial
 
 import zstandard
 from blake3 import blake3
@@ -87,9 +88,7 @@ def _cut(measure: Measuring, sample: bytes, context: Context) -> list[Measuremen
     found = []
     for kernel in cut.kernels():
         cutter = cut.Cutter(table, MINIMUM_BYTES, AVERAGE_BYTES, MAXIMUM_BYTES, kernel)
-        found.append(
-            measure.frames("cut", lambda data, c=cutter: c.cut(data, True), sample, kernel)
-        )
+        found.append(measure.frames("cut", partial(cutter.cut, final=True), sample, kernel))
     return found
 
 
@@ -119,11 +118,8 @@ def _seal(measure: Measuring, sample: bytes, context: Context) -> list[Measureme
     key, nonce = context.surroundings.random(32), context.surroundings.random(32)
     found = []
     for name, algorithm in (("AEGIS-256", crypt.AEGIS256), ("XChaCha20", crypt.XCHACHA20)):
-        found.append(
-            measure.frames(
-                "seal", lambda data, a=algorithm: crypt.seal(key, a, nonce, data, b""), sample, name
-            )
-        )
+        sealing = partial(crypt.seal, key, algorithm, nonce, context=b"")
+        found.append(measure.frames("seal", sealing, sample, name))
     return found
 
 

@@ -95,9 +95,14 @@ class Compare:
         """The changes, folder before content."""
         top = self.second.top
         if not self.first.is_folder and self.first.top is not None and top is not None:
-            yield from self._change(top.path, (self.first.top.entry, top.entry), (
-                self.first.top.tree, top.tree,
-            ))
+            yield from self._change(
+                top.path,
+                (self.first.top.entry, top.entry),
+                (
+                    self.first.top.tree,
+                    top.tree,
+                ),
+            )
             return
         where = bytearray(top.path if top is not None else b"")
         levels: list[_Level] = []
@@ -111,9 +116,7 @@ class Compare:
                 levels.pop()
                 continue
             where += b"/" + pair.name
-            yield from self._change(
-                bytes(where), (pair.old, pair.new), (level.old, level.new)
-            )
+            yield from self._change(bytes(where), (pair.old, pair.new), (level.old, level.new))
             old, new = _folder(pair.old), _folder(pair.new)
             if (old is not None or new is not None) and not _same(old, new):
                 levels.append(self._enter(where, old, new))

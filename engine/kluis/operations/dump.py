@@ -11,8 +11,8 @@ from kluis.format import names, tree
 from kluis.format.tree import Entry
 from kluis.options import DumpOptions
 from kluis.repository.access import Repository
-from kluis.repository.content import Content
 from kluis.repository.archives import Archive, TarArchive, ZipArchive
+from kluis.repository.content import Content
 from kluis.repository.listing import (
     KIND_NAMES,
     Losses,
@@ -84,9 +84,7 @@ class Dumping:
     def folder(self, path: bytes, top: Visited | None, content: Content) -> None:
         """A folder and all below it as an archive."""
         kind = TarArchive if self.options.archive == "tar" else ZipArchive
-        archive: Archive = kind(
-            self.options.sink, self._content, self._problem, self._damaged
-        )
+        archive: Archive = kind(self.options.sink, self._content, self._problem, self._damaged)
         losses = Losses()
         if top is not None:
             self._add(archive, top)

@@ -156,9 +156,7 @@ def _decide_group(
         else:
             ruled.append(snapshot)
     candidates = [Candidate(item.time_ns, item.facts.tags) for item in ruled]
-    for snapshot, reasons in zip(
-        ruled, retention.reasons(candidates, options.policy), strict=True
-    ):
+    for snapshot, reasons in zip(ruled, retention.reasons(candidates, options.policy), strict=True):
         why[snapshot.mark.run] = reasons
     stays = any(reasons and reasons != (AHEAD,) for reasons in why.values())
     if ruled and not stays and not options.allow_remove_all:
@@ -168,7 +166,9 @@ def _decide_group(
             "--unsafe-allow-remove-all if they are all to go"
         )
     infos = describe(repository, members)
-    choices = [ForgetChoice(info, why[item.mark.run]) for info, item in zip(infos, members, strict=True)]
+    choices = [
+        ForgetChoice(info, why[item.mark.run]) for info, item in zip(infos, members, strict=True)
+    ]
     choice.groups.append(
         ForgetGroup(
             keep=tuple(item for item in choices if item.reasons),
@@ -244,9 +244,7 @@ def as_if(repository: Repository, result: ForgetResult) -> Iterator[None]:
     ledger = repository.ledger
     kept, trial = ledger.state, copy.deepcopy(ledger.state)
     runs = tuple(names.from_base32(identity, 16) for identity in result.forgotten)
-    trial.apply(
-        kept.head, kept.head_digest, repository.surroundings.now(), (Forgotten(runs, ""),)
-    )
+    trial.forget(runs, repository.surroundings.now())
     ledger.state = trial
     try:
         yield

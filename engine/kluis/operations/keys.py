@@ -22,14 +22,20 @@ ROLE_NAMES = {
 }
 
 
-def key_list(repository: Repository, options: KeyListOptions, context: Context) -> KeysResult:
+def key_list(
+    repository: Repository,
+    options: KeyListOptions,  # noqa: ARG001 - as every operation
+    context: Context,
+) -> KeysResult:
     """Every passphrase of the owner, and every other key that may sign."""
+    context.cancel.check()
     return _listed(repository, read_slots(repository))
 
 
 def key_add(repository: Repository, options: KeyAddOptions, context: Context) -> KeysResult:
     """One passphrase more opens the repository when this returns; all others go on doing so."""
     _require(options.passphrase)
+    context.cancel.check()
     return _listed(
         repository,
         write_epoch(repository, added(repository, options.passphrase, options.name)),
@@ -39,6 +45,7 @@ def key_add(repository: Repository, options: KeyAddOptions, context: Context) ->
 def key_passwd(repository: Repository, options: KeyPasswdOptions, context: Context) -> KeysResult:
     """The passphrase that opened the repository opens nothing any more; the new one does."""
     _require(options.passphrase)
+    context.cancel.check()
     change = replaced(repository, options.passphrase, options.kdf_memory_bytes)
     return _listed(repository, write_epoch(repository, change))
 

@@ -157,25 +157,19 @@ def _shown(plan: Plan, index: Index) -> PrunePlan:
     """The plan as `--dry-run` prints it."""
     sets = [*plan.dead, *plan.moved, *plan.kept]
     total = sum(item.size for item in sets) + plan.stray_bytes
-    used = sum(item.used_bytes for item in sets)
-    moved = sum(item.used_bytes for item in plan.moved)
-    freed = (
-        plan.stray_bytes
-        + sum(item.size for item in plan.dead)
-        + sum(item.size for item in plan.moved)
-        - moved
-    )
+    unused = plan.stray_bytes + sum(item.dead_bytes for item in sets)
+    unused_after = sum(item.dead_bytes for item in plan.kept)
     return PrunePlan(
         bytes_total=total,
-        bytes_used=used,
-        bytes_unused=total - used,
+        bytes_used=sum(item.used_bytes for item in sets),
+        bytes_unused=unused,
         packs_total=len(index.packs),
         packs_kept=sum(len(item.packs) for item in plan.kept),
         packs_removed=sum(len(item.packs) for item in plan.dead) + len(plan.dead_strays),
         packs_moved=sum(len(item.packs) for item in plan.moved),
-        bytes_moved=moved,
-        bytes_freed=max(0, freed),
-        bytes_unused_after=max(0, total - used - freed),
+        bytes_moved=sum(item.used_bytes for item in plan.moved),
+        bytes_freed=unused - unused_after,
+        bytes_unused_after=unused_after,
         snapshots_doomed=tuple(names.base32(run) for run in plan.doomed_snapshots),
         snapshots_waiting=tuple(names.base32(run) for run in plan.waiting_snapshots),
         runs_ended=len(plan.ended),

@@ -28,7 +28,7 @@ from kluis.repository.retree import Frame, Rebuild, StoreTree, Tally, TreeStore,
 from kluis.repository.run import Run
 from kluis.repository.snapshots import Snapshot
 from kluis.repository.trees import root_content
-from kluis.results import Rewritten, RewriteResult
+from kluis.results import RewriteResult, Rewritten
 from kluis.source.patterns import Patterns
 
 # FS_NODUMP_FL of linux/fs.h.
@@ -52,9 +52,7 @@ def rewrite(repository: Repository, options: RewriteOptions, context: Context) -
         repository.cache.forget_runs(work.runs)
     return RewriteResult(
         tuple(
-            Rewritten(
-                item.id(), new.get(item.mark.run, ""), work.what.get(item.mark.run, ())
-            )
+            Rewritten(item.id(), new.get(item.mark.run, ""), work.what.get(item.mark.run, ()))
             for item in work.chosen
         ),
         options.dry_run,
@@ -162,9 +160,7 @@ class Rewriting:
                 facts = replace(facts, counts=counts)
         finally:
             store.close()
-        mark = store_again(
-            self.repository, snapshot, run, (replace(facts, previous=before), root)
-        )
+        mark = store_again(self.repository, snapshot, run, (replace(facts, previous=before), root))
         return Remade(snapshot, mark, begun_at)
 
     def _rebuild(self, snapshot: Snapshot, store: StoreTree) -> tuple[Tally, Content]:
@@ -203,9 +199,7 @@ class Rewriting:
             host=facts.host if options.host is None else options.host,
             time_ns=facts.time_ns if options.time_ns is None else options.time_ns,
             tags=facts.tags if options.tags is None else options.tags,
-            description=facts.description
-            if options.description is None
-            else options.description,
+            description=facts.description if options.description is None else options.description,
         )
         if not tally.left_out:
             return facts, root
@@ -233,9 +227,7 @@ class LazyStore:
     def __call__(self, data: bytes) -> tuple[Content, set[Frame]]:
         if self.opened is None:
             repository = self._repository
-            index = load_index(
-                repository.storage, repository.session, repository.ledger.state
-            )
+            index = load_index(repository.storage, repository.session, repository.ledger.state)
             self.opened = TreeStore(repository, index, self._run)
         return self.opened.store(data)
 

@@ -37,9 +37,7 @@ def snapshots(
     groups = grouped(found, options.group_by) or {Group(): []}
     return SnapshotsResult(
         tuple(
-            SnapshotGroup(
-                tuple(describe(repository, members)), group.host, group.tags, group.paths
-            )
+            SnapshotGroup(tuple(describe(repository, members)), group.host, group.tags, group.paths)
             for group, members in groups.items()
         ),
         damages=damages,

@@ -106,7 +106,7 @@ class Contents:
                 self.size += entry.size
                 self.frames += _frames(trees, entry)
 
-    def _enter(self, path: bytes, entry: Entry) -> bool:  # noqa: ARG002 - as `Enter` wants it
+    def _enter(self, path: bytes, entry: Entry) -> bool:
         return self._is_new(self._trees, entry.digest)
 
     @staticmethod
@@ -120,11 +120,7 @@ class Contents:
 
 def _frames(trees: TreeReader, entry: Entry) -> int:
     return len(
-        {
-            (extent.run, extent.n)
-            for extent in _extents(trees, entry)
-            if extent.run != tree.HOLE_RUN
-        }
+        {(extent.run, extent.n) for extent in _extents(trees, entry) if extent.run != tree.HOLE_RUN}
     )
 
 

@@ -19,7 +19,7 @@ from kluis.repository.remaking import (
     store_again,
 )
 from kluis.repository.snapshots import Snapshot
-from kluis.results import Rewritten, RewriteResult
+from kluis.results import RewriteResult, Rewritten
 
 WHAT = ("tags",)
 
@@ -58,9 +58,7 @@ def _differs(snapshot: Snapshot, options: TagOptions) -> bool:
     return new_tags(snapshot.facts.tags, options) != snapshot.facts.tags
 
 
-def _store(
-    repository: Repository, changed: list[Snapshot], options: TagOptions
-) -> list[Remade]:
+def _store(repository: Repository, changed: list[Snapshot], options: TagOptions) -> list[Remade]:
     """Stores what replaces each, one after the other in the client's chain."""
     before = previous(repository)
     remade = []

@@ -80,7 +80,10 @@ class Filled(io.RawIOBase):
     """
 
     def __init__(
-        self, content: Iterator[bytes | memoryview], size: int, damaged: Callable[[DamageError], None]
+        self,
+        content: Iterator[bytes | memoryview],
+        size: int,
+        damaged: Callable[[DamageError], None],
     ) -> None:
         super().__init__()
         self._content = content
@@ -140,7 +143,7 @@ class TarArchive:
 
     def __init__(self, sink: Sink, content: Content, report: Report, damaged: Damaged) -> None:
         self._content, self._report, self._damaged = content, report, damaged
-        self._tar = tarfile.open(
+        self._tar = tarfile.open(  # noqa: SIM115 - closed by close()
             fileobj=Output(sink),
             mode="w|",
             format=tarfile.PAX_FORMAT,
@@ -152,7 +155,7 @@ class TarArchive:
 
     def add(self, visited: Visited) -> int:
         """One member, under its whole path without the first slash."""
-        self._tar.members.clear()  # or it would remember each
+        self._tar.members = []  # type: ignore[attr-defined] # or it would remember each
         entry, path = visited.entry, visited.path
         if entry.kind not in _TAR_TYPES:
             self._report(path, "archive", f"a tar holds no {KIND_NAMES[entry.kind]}")
@@ -166,9 +169,7 @@ class TarArchive:
         if info.type != tarfile.REGTYPE:
             self._tar.addfile(info)
             return 0
-        filled = Filled(
-            self._content(entry), info.size, lambda error: self._damaged(path, error)
-        )
+        filled = Filled(self._content(entry), info.size, lambda error: self._damaged(path, error))
         self._tar.addfile(info, filled)
         return info.size
 
@@ -189,13 +190,15 @@ class TarArchive:
             info.size = entry.size
         if entry.kind in tree.DEVICES:
             info.devmajor, info.devminor = os.major(entry.device), os.minor(entry.device)
+        headers = {}
         if entry.mtime_ns:
-            info.pax_headers["mtime"] = _decimal(entry.mtime_s, entry.mtime_ns)
+            headers["mtime"] = _decimal(entry.mtime_s, entry.mtime_ns)
         for name, value in entry.xattrs:
             try:
-                info.pax_headers[f"SCHILY.xattr.{name.decode('utf-8')}"] = _text(value)
+                headers[f"SCHILY.xattr.{name.decode('utf-8')}"] = _text(value)
             except UnicodeDecodeError:
                 self._report(visited.path, "archive", f"a tar holds no attribute named {name!r}")
+        info.pax_headers = headers
         return info
 
 
@@ -225,9 +228,7 @@ class ZipArchive:
         if entry.kind != tree.FILE:
             self._zip.writestr(info, entry.link)
             return 0
-        filled = Filled(
-            self._content(entry), entry.size, lambda error: self._damaged(path, error)
-        )
+        filled = Filled(self._content(entry), entry.size, lambda error: self._damaged(path, error))
         info.file_size = entry.size  # decides whether its lengths take 64 bits
         with self._zip.open(info, "w") as member:
             for piece in filled.pieces():

@@ -1,4 +1,4 @@
-"""Whether all that a snapshot needs is still there, by the ledger as read and packs listed after."""
+"""Whether all that a snapshot needs is there: by the ledger as read, and packs listed after."""
 
 from __future__ import annotations
 

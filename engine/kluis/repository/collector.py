@@ -44,6 +44,7 @@ class SetPlan:
     size: int = 0
     used: list[tuple[PackName, bytes, int]] = field(default_factory=list)  # pack, run, n
     used_bytes: int = 0
+    dead_bytes: int = 0  # of frames that are not needed from here; padding is not counted
     small: bool = False
 
 
@@ -157,6 +158,8 @@ def _weigh(
                     counted.add((run, n))
                     plan.used.append((pack, run, n))
                     plan.used_bytes += stored
+                    continue
+            plan.dead_bytes += stored
     for plan in plans.values():
         plan.small = plan.size < SMALL_PACK_BYTES
     return list(plans.values())
@@ -214,15 +217,15 @@ def _choose(sets: list[SetPlan], rules: Rules, plan: Plan) -> None:
     merge_small = sum(len(item.packs) for item in small) >= SMALL_PACKS
     living.sort(key=lambda item: item.used_bytes / item.size)
     total = sum(item.size for item in living)
-    unused = total - sum(item.used_bytes for item in living)
+    unused = sum(item.dead_bytes for item in living)
     allowed = _allowed(rules.max_unused, total)
     budget = rules.max_repack_bytes
     for item in living:
-        worth = unused > allowed and item.used_bytes < item.size * 0.98
+        worth = unused > allowed and item.dead_bytes > 0
         fits = budget is None or item.used_bytes <= budget
         if fits and (worth or (merge_small and item.small)):
             plan.moved.append(item)
-            unused -= item.size - item.used_bytes
+            unused -= item.dead_bytes
             if budget is not None:
                 budget -= item.used_bytes
         else:

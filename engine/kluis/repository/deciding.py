@@ -22,9 +22,7 @@ def append_decided(repository: Repository, decide: Callable[[], tuple[Event, ...
         if not events:
             return False
         try:
-            repository.ledger.append(
-                events, repository.session.signer, repository.surroundings
-            )
+            repository.ledger.append(events, repository.session.signer, repository.surroundings)
         except LedgerMovedError:
             repository.ledger.read_on()
             continue

@@ -20,9 +20,7 @@ class Group:
     path_group: bytes = b""
 
 
-def grouped(
-    snapshots: Iterable[Snapshot], keys: Sequence[GroupKey]
-) -> dict[Group, list[Snapshot]]:
+def grouped(snapshots: Iterable[Snapshot], keys: Sequence[GroupKey]) -> dict[Group, list[Snapshot]]:
     """The snapshots by what they have in common, in the order given; groups are sorted."""
     found: dict[Group, list[Snapshot]] = {}
     for snapshot in snapshots:

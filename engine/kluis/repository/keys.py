@@ -60,9 +60,13 @@ class Session:
     epoch: int = 1
     slot: int | None = None  # which passphrase opened it
     owner: Owner | None = field(default=None, repr=False)  # to wrap it for another passphrase
+    roles_sequence: int = 0
 
     def identity(self, store: bytes) -> Identity:
-        return Identity(self.vault, store, self.owner_verify, self.vault_key)
+        """What reading the ledger of a store needs."""
+        return Identity(
+            self.vault, store, self.owner_verify, self.vault_key, self.roles_sequence
+        )
 
     def domain(self, domain_id: bytes) -> DomainKeys:
         """The domain's keys; `RefusedError` where this key has none of them."""
@@ -179,6 +183,7 @@ def open_session(
         domains={keys.id: keys for keys in opened if keys is not None},
         epoch=ring.epoch,
         slot=slot,
+        roles_sequence=ring.roles_sequence,
         owner=owner,
     )
 
@@ -204,4 +209,5 @@ def restricted(session: Session, parts: int, role: int, signer: Signer) -> Sessi
         vault_key=session.vault_key,
         domains={key: keep(value) for key, value in session.domains.items()},
         epoch=session.epoch,
+        roles_sequence=session.roles_sequence,
     )

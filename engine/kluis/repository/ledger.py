@@ -28,6 +28,7 @@ class Identity:
     store: bytes
     owner_verify: bytes
     vault_key: bytes
+    roles_sequence: int = 0  # the keyring's: no older roles are believed
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,20 +177,38 @@ class Ledger:
         except FormatError as error:
             self.broken[n] = str(error)
             return
-        restart, first = self.state.head == 0, events[0]
-        if restart and isinstance(first, Checkpoint):
-            # It begins what is read, so it names the roles itself: its author must be the
-            # owner or hold one of them.
-            self.state.roles = {role.verify_key: role for role in first.roles}
-        elif restart and n > 1:
-            self.broken[n - 1] = "missing: records before the ones that are there are gone"
-        if not self.state.entitled(record.author, self.identity.owner_verify, events):
-            self.broken[n] = "signed by a key that may not say this"
+        reason = self._begins(n, record, events) if not self.state.head else None
+        if self.state.head and record.previous != self.state.head_digest:
+            reason = "does not follow the record before it: forked or damaged"
+        if reason is None and not self.state.entitled(
+            record.author, self.identity.owner_verify, events
+        ):
+            reason = "signed by a key that may not say this"
+        if reason is not None:
+            self.broken[n] = reason
             return
-        if not restart and record.previous != self.state.head_digest:
-            self.broken[n] = "does not follow the record before it: forked or damaged"
         self.digests[n] = digest
-        self.state.apply(n, digest, record.time_ns, events)
+        self.state.apply(n, digest, record, events)
+
+    def _begins(self, n: int, record: ledger.Record, events: tuple[Event, ...]) -> str | None:
+        """Why what is read cannot begin with this record; its roles count if it can.
+
+        A checkpoint names the roles itself. Unless the owner signed it, they must be those
+        that he granted, and no older ones than the keyring knows of.
+        """
+        first, who = events[0], self.identity
+        if not isinstance(first, Checkpoint):
+            if n > 1:
+                self.broken[n - 1] = "missing: records before the ones that are there are gone"
+            return None
+        if record.author != who.owner_verify:
+            granted = first.granted()
+            if not ledger.vouched(granted, who.vault, who.owner_verify):
+                return "a checkpoint with roles that the owner did not grant"
+            if granted.sequence < who.roles_sequence:
+                return "a checkpoint with roles that the owner has replaced"
+        self.state.roles = {role.verify_key: role for role in first.roles}
+        return None
 
     def _complete_twins(self) -> None:
         """Makes durable, with twins, what others appended and did not finish."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kluis.errors import FormatError
 from kluis.format import names
 from kluis.format.ledger import Checkpoint, ForgottenMark, PackName, SnapshotMark
@@ -74,22 +76,17 @@ def checkpoint(
     times = raised_times(state, repository.surroundings.now())
 
     def raised(mark: SnapshotMark) -> SnapshotMark:
-        return SnapshotMark(
-            mark.run,
-            mark.k,
-            mark.digest,
-            mark.last_segment,
-            mark.client,
-            times.get(mark.run, mark.time_ns),
-            mark.replaces,
-        )
+        return replace(mark, time_ns=times.get(mark.run, mark.time_ns))
 
+    by_order = sorted(state.live.values(), key=lambda mark: mark.counted)
     first = state.checkpoint or 1
     digests = [book.digests[n] for n in sorted(book.digests) if n >= first]
     replaced = [*state.replaced_in_order, *digests][-DIGESTS_KEPT:]
     return Checkpoint(
-        roles=tuple(sorted(state.roles.values(), key=lambda role: role.verify_key)),
-        live=tuple(raised(mark) for mark in state.live.values()),
+        roles=state.granted.roles,
+        roles_sequence=state.granted.sequence,
+        roles_signature=state.granted.signature,
+        live=tuple(raised(mark) for mark in by_order),
         forgotten=tuple(
             ForgottenMark(raised(item.mark), item.forgotten_ns)
             for item in state.forgotten.values()

@@ -114,9 +114,7 @@ def follow(mark: SnapshotMark) -> Previous:
 
 def remember(repository: Repository, mark: SnapshotMark) -> None:
     """The client's chain goes on from here."""
-    repository.cache.write(
-        LAST_SNAPSHOT, mark.run + mark.k.to_bytes(4, "little") + mark.digest
-    )
+    repository.cache.write(LAST_SNAPSHOT, mark.run + mark.k.to_bytes(4, "little") + mark.digest)
 
 
 def remake(
@@ -134,9 +132,7 @@ def remake(
             if given_up:
                 events += (Ended(tuple(sorted(given_up))),)
             try:
-                repository.ledger.append(
-                    events, repository.session.signer, repository.surroundings
-                )
+                repository.ledger.append(events, repository.session.signer, repository.surroundings)
             except LedgerMovedError:
                 repository.ledger.read_on()
                 continue

@@ -107,16 +107,12 @@ def reasons(
 
 
 def _rules(policy: KeepPolicy, newest: int, zone: tzinfo | None) -> list[_Rule]:
-    rules = [
-        _Rule(_PERIODS[name], f"{name} snapshot", getattr(policy, name)) for name in COUNTED
-    ]
+    rules = [_Rule(_PERIODS[name], f"{name} snapshot", getattr(policy, name)) for name in COUNTED]
     for name in WITHIN:
         span: CalendarSpan | None = getattr(policy, f"within_{name}")
         if span is not None and _is_set(span):
             limit = before(newest, span, zone)
-            rules.append(
-                _Rule(_PERIODS[name], f"{name} within {span}", UNLIMITED_COUNT, limit)
-            )
+            rules.append(_Rule(_PERIODS[name], f"{name} within {span}", UNLIMITED_COUNT, limit))
     return rules
 
 
@@ -136,7 +132,7 @@ def _is_set(span: CalendarSpan | None) -> bool:
 
 def local(time_ns: int, zone: tzinfo | None) -> datetime:
     """The clock on the wall at a moment."""
-    return datetime.fromtimestamp(time_ns // NS_PER_SECOND, zone)  # noqa: DTZ006 - see `zone`
+    return datetime.fromtimestamp(time_ns // NS_PER_SECOND, zone)
 
 
 def before(time_ns: int, span: CalendarSpan | None, zone: tzinfo | None) -> int:

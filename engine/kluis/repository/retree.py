@@ -15,9 +15,9 @@ from kluis.format.tree import Entry, Extent, Tree
 from kluis.format.usemap import FrameSet, ranges_of
 from kluis.options import LEVEL_AUTO
 from kluis.repository.access import Repository, read_private
+from kluis.repository.collector import list_packs
 from kluis.repository.content import Content, ContentBuilder, chunk_keys
 from kluis.repository.dedup import open_dedup, usable_frames
-from kluis.repository.collector import list_packs
 from kluis.repository.index import Index
 from kluis.repository.refill import refill
 from kluis.repository.run import Run
@@ -170,9 +170,7 @@ class TreeStore:
         self._dedup.allow(usable_frames(index, state, list_packs(repository)))
         self._keys = chunk_keys(run.domain.dedup())
         sizes = dict(read_private(repository).chunk_sizes)["default"]
-        self._cutter = Cutter(
-            self._keys.cut_table, sizes.minimum, sizes.average, sizes.maximum
-        )
+        self._cutter = Cutter(self._keys.cut_table, sizes.minimum, sizes.average, sizes.maximum)
         self._alive = repository.cache.begin_run(run.id)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="kluis")
         client = repository.cache.client(machine)
@@ -204,5 +202,3 @@ class TreeStore:
 
     def _store_list(self, data: bytes) -> tuple[Extent, ...]:
         return tuple(extent for _, extent in self._chunks(data))
-
-

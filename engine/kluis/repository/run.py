@@ -70,7 +70,7 @@ def read_certificate(encoded: bytes, session: Session, state: LedgerState) -> Ce
     body = certificate.decode(encoded)
     if body.vault != session.vault:
         raise FormatError("a run certificate belongs to another vault")
-    if state.role_of(body.maker, session.owner_verify) is None:
+    if not state.may_write(body.maker, session.owner_verify, body.head):
         raise FormatError("a run certificate was made by a key that may not write here")
     return body
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kluis.format.crypt import DIGEST_BYTES
 from kluis.format.ledger import (
@@ -22,6 +22,7 @@ from kluis.format.ledger import (
     Lost,
     Made,
     PackName,
+    Record,
     Released,
     Role,
     Roles,
@@ -57,9 +58,9 @@ class LedgerState:
     head: int = 0
     head_digest: bytes = bytes(DIGEST_BYTES)
     roles: dict[bytes, Role] = field(default_factory=dict)
+    granted: Roles = field(default_factory=lambda: Roles(()))
     live: dict[bytes, SnapshotMark] = field(default_factory=dict)
     forgotten: dict[bytes, ForgottenMark] = field(default_factory=dict)
-    copied: set[bytes] = field(default_factory=set)
     copied_doomed: set[bytes] = field(default_factory=set)
     doomed_snapshots: set[bytes] = field(default_factory=set)
     held: dict[bytes, Held] = field(default_factory=dict)
@@ -83,16 +84,18 @@ class LedgerState:
         if author == owner:
             return True
         role = self.roles.get(author)
-        if role is None:
+        if role is None or role.until:
             return False
         return all(isinstance(event, _ENTITLED.get(role.role, ())) for event in events)
 
-    def role_of(self, author: bytes, owner: bytes) -> int | None:
-        """The role of a key now, or None if it has none."""
-        if author == owner:
-            return OWNER
-        role = self.roles.get(author)
-        return role.role if role else None
+    def may_write(self, maker: bytes, owner: bytes, begun_at: int) -> bool:
+        """True if a run begun at this head by this key was begun in time."""
+        if maker == owner:
+            return True
+        role = self.roles.get(maker)
+        if role is None or role.role not in (AGENT, OPERATOR):
+            return False
+        return not role.until or begun_at < role.until
 
     def has_ended(self, run: bytes, begun_at: int) -> bool:
         """True if the run signs nothing more; `begun_at` is the head in its certificate."""
@@ -106,30 +109,29 @@ class LedgerState:
         """Snapshots that count, forgotten but not yet doomed ones included."""
         return {**self.live, **{run: item.mark for run, item in self.forgotten.items()}}
 
-    def apply(self, n: int, digest: bytes, time_ns: int, events: tuple[Event, ...]) -> None:
+    def apply(self, n: int, digest: bytes, record: Record, events: tuple[Event, ...]) -> None:
         """Folds the n-th record, which was signed by an entitled key."""
         self.head = n
         self.head_digest = digest
         for event in events:
-            self._apply_event(n, time_ns, event)
+            self._apply_event(record, event)
 
-    def _apply_event(self, n: int, time_ns: int, event: Event) -> None:
+    def _apply_event(self, record: Record, event: Event) -> None:
         match event:
-            case Roles(roles):
-                self.roles = {role.verify_key: role for role in roles}
+            case Roles():
+                self._grant(event)
             case Made(mark):
                 # A run that has ended signs nothing more: whatever it says is void.
                 if not self._known(mark.run) and mark.run not in self.ended:
-                    self.live[mark.run] = mark
+                    self.live[mark.run] = replace(mark, maker=record.author, counted=record.n)
                 self.ended.add(mark.run)
             case Copied(mark):
                 if not self._known(mark.run):
-                    self.live[mark.run] = mark
-                    self.copied.add(mark.run)
+                    self.live[mark.run] = replace(mark, counted=record.n)
             case Ended(runs):
                 self.ended.update(runs)
             case Forgotten(runs):
-                self._forget(runs, time_ns)
+                self.forget(runs, record.time_ns)
             case Unforgotten(runs):
                 for run in runs:
                     if run in self.forgotten:
@@ -149,12 +151,19 @@ class LedgerState:
             case Logged():
                 self.logged = event
             case Checkpoint():
-                self._restart(n, event)
+                self._restart(record.n, event)
+
+    def _grant(self, granted: Roles) -> None:
+        """A lower sequence never takes the place of a higher one."""
+        if granted.sequence >= self.granted.sequence:
+            self.granted = granted
+            self.roles = {role.verify_key: role for role in granted.roles}
 
     def _known(self, run: bytes) -> bool:
         return run in self.live or run in self.forgotten or run in self.doomed_snapshots
 
-    def _forget(self, runs: tuple[bytes, ...], time_ns: int) -> None:
+    def forget(self, runs: tuple[bytes, ...], time_ns: int) -> None:
+        """These snapshots, unless they are held, count as forgotten since `time_ns`."""
         for run in runs:
             if run in self.live and run not in self.held:
                 self.forgotten[run] = ForgottenMark(self.live.pop(run), time_ns)
@@ -162,14 +171,14 @@ class LedgerState:
     def _doom(self, packs: tuple[PackName, ...], runs: tuple[bytes, ...]) -> None:
         self.doomed.update(packs)
         for run in runs:
-            if run in self.forgotten:
-                del self.forgotten[run]
+            item = self.forgotten.pop(run, None)
+            if item is not None:
                 self.doomed_snapshots.add(run)
-                if run in self.copied:
+                if item.mark.copied:
                     self.copied_doomed.add(run)
 
     def _restart(self, n: int, point: Checkpoint) -> None:
-        self.roles = {role.verify_key: role for role in point.roles}
+        self._grant(point.granted())
         self.live = {mark.run: mark for mark in point.live}
         self.forgotten = {item.mark.run: item for item in point.forgotten}
         self.copied_doomed = set(point.copied_doomed)
@@ -204,15 +213,16 @@ def raised_times(state: LedgerState, now_ns: int) -> dict[bytes, int]:
     push an honest one out of a rule.
     """
     result: dict[bytes, int] = {}
-    last: dict[bytes, int] = {}
+    last: dict[tuple[bytes, bytes], int] = {}
     before: dict[bytes, int] = {}  # snapshot -> what its client's order had reached before it
-    for run, mark in state.counting().items():
-        reached = last.get(mark.client, mark.time_ns)
+    for mark in sorted(state.counting().values(), key=lambda mark: mark.counted):
+        client = mark.maker, mark.client
+        reached = last.get(client, mark.time_ns)
         if mark.replaces is not None:
             reached = before.get(mark.replaces, mark.time_ns)
-        before[run] = reached
+        before[mark.run] = reached
         time_ns = max(mark.time_ns, reached)
-        result[run] = time_ns
+        result[mark.run] = time_ns
         if time_ns <= now_ns and mark.replaces is None:
-            last[mark.client] = max(time_ns, last.get(mark.client, time_ns))
+            last[client] = max(time_ns, last.get(client, time_ns))
     return result

@@ -6,6 +6,7 @@ import errno
 import os
 import tempfile
 from collections.abc import Callable
+from typing import Self
 
 from kluis.storage import explain
 
@@ -50,7 +51,7 @@ class TrialFile:
         """The file is gone."""
         os.close(self._fd)
 
-    def __enter__(self) -> TrialFile:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
