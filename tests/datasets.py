@@ -12,7 +12,7 @@ import sqlite3
 import struct
 from pathlib import Path
 
-_EPOCH_NS = 1_700_000_000 * 10**9  # an arbitrary, fixed point: 14 November 2023
+_EPOCH_NS = 1_700_000_000 * 10**9  # 14 November 2023; times lie before it, never in the future
 _MIB = 1 << 20
 
 _WORDS = (
@@ -258,5 +258,5 @@ def set_times(folder: Path, seed: int) -> None:
     source = random.Random(seed)
     for path, folders, names in os.walk(os.fsencode(folder), topdown=False):
         for name in sorted(folders + names):
-            stamp = _EPOCH_NS + source.randrange(10**17)
+            stamp = _EPOCH_NS - source.randrange(10**17)
             os.utime(os.path.join(path, name), ns=(stamp, stamp), follow_symlinks=False)

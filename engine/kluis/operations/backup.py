@@ -1,5 +1,7 @@
-"""Backup: walk > unchanged? > read > cut > hash > known? > frame > seal > pack > parity >
-segment > snapshot > ledger (last).
+"""Backup, one straight chain.
+
+walk > unchanged? > read > cut > hash > known? > frame > compress > seal > pack > parity >
+segment > snapshot > ledger (last)
 """
 
 from __future__ import annotations
@@ -122,9 +124,7 @@ def _attempt(work: Work) -> BackupResult | None:
     return replace(result, snapshot_id=identity, short_id=identity[:8], time_ns=mark.time_ns)
 
 
-def _store_source(
-    work: Work, files: FileArchiver, directories: DirectoryArchiver
-) -> Content:
+def _store_source(work: Work, files: FileArchiver, directories: DirectoryArchiver) -> Content:
     """Stores everything that was asked for; returns the tree of `/`."""
     options, context = work.options, work.context
     if options.stdin is not None:
@@ -141,9 +141,11 @@ def _store_source(
             last = now
             totals = directories.totals
             context.events(
-                Progress(totals.files, totals.size, errors=len(work.problems), current=directory.path)
+                Progress(
+                    totals.files, totals.size, errors=len(work.problems), current=directory.path
+                )
             )
-    if directories.totals.directories == 0 or not _found_any(work, directories):
+    if directories.totals.directories == 0 or not _found_any(work):
         raise KluisError(
             "nothing could be backed up: "
             + "; ".join(f"{p.path.decode(errors='replace')}: {p.reason}" for p in work.problems)
@@ -152,7 +154,7 @@ def _store_source(
     return directories.root().tree
 
 
-def _found_any(work: Work, directories: DirectoryArchiver) -> bool:
+def _found_any(work: Work) -> bool:
     """False if every path that was asked for is missing."""
     missing = {problem.path for problem in work.problems}
     return any(absolute(path) not in missing for path in work.options.paths)

@@ -82,9 +82,7 @@ def _record(repository: Repository, plan: Plan, movers: Movers) -> None:
     if ended:
         events.append(Ended(tuple(ended)))
     if events:
-        repository.ledger.append(
-            tuple(events), repository.session.signer, repository.surroundings
-        )
+        repository.ledger.append(tuple(events), repository.session.signer, repository.surroundings)
 
 
 def _delete(repository: Repository, index: Index) -> None:
@@ -94,9 +92,7 @@ def _delete(repository: Repository, index: Index) -> None:
         storage.delete(names.pack(pack.shelf, pack.digest))
     for parity_set in {id(item): item for item in index.set_of_pack.values()}.values():
         if all(PackName(p.shelf, p.digest) in state.doomed for p in parity_set.packs):
-            storage.delete(
-                names.numbered(names.PARITY, parity_set.parity_run, parity_set.parity_k)
-            )
+            storage.delete(names.numbered(names.PARITY, parity_set.parity_run, parity_set.parity_k))
     counting = state.counting()
     for folder in (names.SNAPSHOTS, names.twin(names.SNAPSHOTS)):
         for name, _ in list(storage.list(folder)):
@@ -142,9 +138,7 @@ def _checkpoint(repository: Repository, still_open: list[bytes], index: Index) -
     there = state.doomed & (set(list_packs(repository)) | set(index.pack_numbers))
     point = merger.checkpoint(repository, still_open, there)
     try:
-        repository.ledger.append(
-            (point,), repository.session.signer, repository.surroundings
-        )
+        repository.ledger.append((point,), repository.session.signer, repository.surroundings)
     except LedgerMovedError:
         repository.ledger.read_on()
         return 0

@@ -151,9 +151,7 @@ def _record_lost(work: Work) -> None:
     if all(set(ranges) <= set(known.get(run, ())) for run, ranges in lost.items()):
         return
     try:
-        repository.ledger.append(
-            (Lost(lost),), repository.session.signer, repository.surroundings
-        )
+        repository.ledger.append((Lost(lost),), repository.session.signer, repository.surroundings)
     except KluisError:
         return  # the next repair notes it
 

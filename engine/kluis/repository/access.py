@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from io import BufferedReader
+from typing import Self
 
 from kluis.errors import FormatError, NoRepositoryError, NotFoundError, PasswordError
 from kluis.format import crypt, domain, keyring, names, store
@@ -49,7 +50,7 @@ class Repository:
         """Lets go of the storage."""
         self.storage.close()
 
-    def __enter__(self) -> Repository:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

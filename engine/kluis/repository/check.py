@@ -230,9 +230,7 @@ class Checker:
             yield Finding(names.numbered(names.INDEX, run, k), SEGMENT, "is missing")
 
 
-def _reason(
-    data: bytes | None, place: str, check: Callable[[bytes, str], None]
-) -> str | None:
+def _reason(data: bytes | None, place: str, check: Callable[[bytes, str], None]) -> str | None:
     if data is None:
         return "is missing"
     try:

@@ -143,9 +143,10 @@ def _weigh(
     """Each set that is still there, with the used frames that count as lying in it."""
     plans: dict[tuple[bytes, int], SetPlan] = {}
     counted: set[tuple[bytes, int]] = set()
+    there = {pack: size for pack, size in listed.items() if pack not in doomed}
     for number, place in enumerate(index.packs):
         pack = PackName(place.shelf, place.digest)
-        if pack in doomed or pack not in listed:
+        if pack not in there:
             continue
         parity_set = index.set_of_pack[pack]
         key = (parity_set.parity_run, parity_set.parity_k)
@@ -153,7 +154,7 @@ def _weigh(
         plan.packs.append(pack)
         plan.size += place.size
         for run, n, stored in _frames(place):
-            if contains(used.get(run, ()), n) and _is_home(index, run, n, number, doomed, listed):
+            if contains(used.get(run, ()), n) and _is_home(index, (run, n), number, there):
                 if (run, n) not in counted:
                     counted.add((run, n))
                     plan.used.append((pack, run, n))
@@ -174,18 +175,12 @@ def _frames(place: PackPlace) -> list[tuple[bytes, int, int]]:
 
 
 def _is_home(
-    index: Index,
-    run: bytes,
-    n: int,
-    number: int,
-    doomed: set[PackName],
-    listed: dict[PackName, int],
+    index: Index, frame: tuple[bytes, int], number: int, there: dict[PackName, int]
 ) -> bool:
     """True if this pack is the first of the frame's places that stay."""
-    for location in index.locate(run, n):
+    for location in index.locate(*frame):
         place = index.packs[location.pack]
-        pack = PackName(place.shelf, place.digest)
-        if pack not in doomed and listed.get(pack) == place.size:
+        if there.get(PackName(place.shelf, place.digest)) == place.size:
             return location.pack == number
     return False
 

@@ -85,7 +85,16 @@ StoreList = Callable[[bytes], tuple[Extent, ...]]
 class ContentBuilder:
     """Gathers the chunks of one stream, in order. `frames` are the numbers that it uses."""
 
-    __slots__ = ("_blocks", "_extents", "_hole", "_keys", "_records", "_size", "_store_list", "frames")
+    __slots__ = (
+        "_blocks",
+        "_extents",
+        "_hole",
+        "_keys",
+        "_records",
+        "_size",
+        "_store_list",
+        "frames",
+    )
 
     def __init__(self, keys: ChunkKeys, store_list: StoreList) -> None:
         self._keys = keys

@@ -58,9 +58,7 @@ def make_vault(
         documents=documents,
     )
     storage.barrier()
-    book = Ledger(
-        storage, Identity(vault, identity.store, signer.verify, vault_key)
-    )
+    book = Ledger(storage, Identity(vault, identity.store, signer.verify, vault_key))
     book.append((ledger.Roles(()),), signer, surroundings)
     data = store.encode(identity, signer.signing)
     storage.create(names.twin(names.STORE), data)
@@ -105,9 +103,7 @@ def _keyring(
     )
 
 
-def _domain(
-    owner: Owner, vault_key: bytes, name: str, surroundings: Surroundings
-) -> domain.Domain:
+def _domain(owner: Owner, vault_key: bytes, name: str, surroundings: Surroundings) -> domain.Domain:
     signer, (owner_box, _) = owner.signer(), owner.box()
     vault = crypt.digest(signer.verify)
     public, secret = crypt.box_key(surroundings.random(crypt.KEY_BYTES))

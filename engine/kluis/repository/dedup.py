@@ -46,9 +46,7 @@ class DedupCache:
 
     def record(self, hash16: bytes, extent: Extent) -> bytes:
         """A table entry for a chunk at a place."""
-        return _RECORD.pack(
-            hash16, self.number(extent.run), extent.n, extent.offset, extent.length
-        )
+        return _RECORD.pack(hash16, self.number(extent.run), extent.n, extent.offset, extent.length)
 
     def close(self) -> None:
         """Forgets what is not durable, and lets the next process in."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from kluis.errors import FormatError, NotFoundError
@@ -80,7 +81,9 @@ class Index:
     stood_for: set[bytes] = field(default_factory=set)
     replaced: set[tuple[bytes, int]] = field(default_factory=set)  # (run, k) of the same
 
-    def learn(self, listed: Segment, doomed: set[PackName] | frozenset[PackName] = frozenset()) -> None:
+    def learn(
+        self, listed: Segment, doomed: set[PackName] | frozenset[PackName] = frozenset()
+    ) -> None:
         """Takes in what one segment lists.
 
         A pack may be in several sets, after a repair: the one without doomed members counts.
@@ -137,7 +140,7 @@ class Index:
         return names.pack(place.shelf, place.digest)
 
 
-def _is_broken(parity_set: ParitySet, doomed: set[PackName] | frozenset[PackName]) -> bool:
+def _is_broken(parity_set: ParitySet, doomed: AbstractSet[PackName]) -> bool:
     """True if a member of the set has been doomed: its shard then rebuilds nothing."""
     return any(PackName(place.shelf, place.digest) in doomed for place in parity_set.packs)
 

@@ -64,9 +64,7 @@ class Session:
 
     def identity(self, store: bytes) -> Identity:
         """What reading the ledger of a store needs."""
-        return Identity(
-            self.vault, store, self.owner_verify, self.vault_key, self.roles_sequence
-        )
+        return Identity(self.vault, store, self.owner_verify, self.vault_key, self.roles_sequence)
 
     def domain(self, domain_id: bytes) -> DomainKeys:
         """The domain's keys; `RefusedError` where this key has none of them."""
@@ -197,9 +195,7 @@ def restricted(session: Session, parts: int, role: int, signer: Signer) -> Sessi
             keys.secrets.meta if parts & domain.META else None,
             keys.secrets.dedup if parts & domain.DEDUP else None,
         )
-        return DomainKeys(
-            keys.id, keys.epoch, keys.public_key, keys.algorithm, keys.name, secrets
-        )
+        return DomainKeys(keys.id, keys.epoch, keys.public_key, keys.algorithm, keys.name, secrets)
 
     return Session(
         vault=session.vault,

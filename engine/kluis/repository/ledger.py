@@ -77,9 +77,7 @@ class Ledger:
             self._fold(n, record, digest)
         return bool(fresh)
 
-    def append(
-        self, events: tuple[Event, ...], signer: Signer, surroundings: Surroundings
-    ) -> None:
+    def append(self, events: tuple[Event, ...], signer: Signer, surroundings: Surroundings) -> None:
         """Appends one record to the head that was read; durable, with its twin, on return.
 
         Raises `LedgerMovedError` if the head is not the newest one.

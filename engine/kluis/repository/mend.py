@@ -1,5 +1,6 @@
-"""Damaged objects made whole again: small ones from their twin, packs from parity, shards and
-segments from packs. What is replaced is kept in `quarantine/` until the store verifies.
+"""Damaged objects made whole again: small ones from twins, packs from parity, lists from packs.
+
+What is replaced is kept in `quarantine/` until the store verifies.
 """
 
 from __future__ import annotations

@@ -88,8 +88,7 @@ def checkpoint(
         roles_signature=state.granted.signature,
         live=tuple(raised(mark) for mark in by_order),
         forgotten=tuple(
-            ForgottenMark(raised(item.mark), item.forgotten_ns)
-            for item in state.forgotten.values()
+            ForgottenMark(raised(item.mark), item.forgotten_ns) for item in state.forgotten.values()
         ),
         copied_doomed=tuple(sorted(state.copied_doomed)),
         held=tuple(state.held[run] for run in sorted(state.held)),

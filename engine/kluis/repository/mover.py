@@ -122,9 +122,7 @@ def move(repository: Repository, index: Index, sets: list[SetPlan], cancel: Canc
     return movers
 
 
-def carry(
-    movers: Movers, name: str, data: bytes, frames: set[tuple[bytes, int]] | None
-) -> None:
+def carry(movers: Movers, name: str, data: bytes, frames: set[tuple[bytes, int]] | None) -> None:
     """Adds the wanted frames (None: all) of a whole pack, each compared with its signed entry."""
     repository = movers.repository
     opened = open_pack(name, data, repository.session, repository.ledger.state)

@@ -89,9 +89,7 @@ def _read_looks(repository: Repository) -> dict[bytes, tuple[int, int]]:
         return {}
     try:
         reader = Reader(data, "cache")
-        return {
-            reader.raw(16): (reader.i64(), reader.u32()) for _ in range(reader.count(28))
-        }
+        return {reader.raw(16): (reader.i64(), reader.u32()) for _ in range(reader.count(28))}
     except FormatError:
         return {}
 

@@ -128,9 +128,7 @@ class PackBuilder:
     def finish(self, shelf: str, surroundings: Surroundings) -> BuiltPack:
         """The whole file as parts, its name and its place in a segment."""
         certificates = tuple(self.certificates.values())
-        head = pack.encode_head(
-            PackHead(self.vault, self.domain, self.domain_epoch, certificates)
-        )
+        head = pack.encode_head(PackHead(self.vault, self.domain, self.domain_epoch, certificates))
         entries = [sealed.entry for sealed in self.frames]
         directory = crypt.seal(
             self.meta_key,

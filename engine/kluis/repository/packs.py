@@ -41,14 +41,16 @@ def open_pack(name: str, data: bytes, session: Session, state: LedgerState) -> O
     trailer = pack.decode_trailer(data[-pack.TRAILER_BYTES :], len(data))
     head = pack.decode_head(data[: trailer.lists_offset])
     end = trailer.directory_offset + trailer.directory_bytes
-    opened = _open(name, len(data), head, trailer, data[trailer.directory_offset : end], session)
+    opened = _open(name, head, trailer, (len(data), data[trailer.directory_offset : end]), session)
     _check_signatures(opened, session, state)
     return opened
 
 
 def _open(
-    name: str, size: int, head: PackHead, trailer: Trailer, directory: bytes, session: Session
+    name: str, head: PackHead, trailer: Trailer, sized: tuple[int, bytes], session: Session
 ) -> OpenPack:
+    """The pack whose sealed directory this is; `sized`: the file's size and that directory."""
+    size, directory = sized
     keys = session.domain(head.domain)
     if head.vault != session.vault:
         raise FormatError(f"{name} belongs to another vault")
@@ -153,9 +155,7 @@ class PackDirectories:
     def _read(self, name: str, size: int) -> tuple[OpenPack, bytes]:
         try:
             tail_at = max(0, size - TAIL_BYTES)
-            tail, start = self.storage.ranges(
-                name, [(tail_at, TAIL_BYTES), (0, pack.HEADER_BYTES)]
-            )
+            tail, start = self.storage.ranges(name, [(tail_at, TAIL_BYTES), (0, pack.HEADER_BYTES)])
         except NotFoundError:
             raise DamageError(f"{name} is missing") from None
         if tail_at + len(tail) != size:
@@ -167,5 +167,5 @@ class PackDirectories:
             tail = self.storage.read(name, tail_at, size - tail_at)
         cut = trailer.directory_offset - tail_at
         directory = tail[cut : cut + trailer.directory_bytes]
-        opened = _open(name, size, head, trailer, directory, self.session)
+        opened = _open(name, head, trailer, (size, directory), self.session)
         return opened, tail[trailer.lists_offset - tail_at : cut]

@@ -38,7 +38,7 @@ class FrameReader:
     state: LedgerState
     index: Index
     # Told of each pack that was found damaged and of what was done about it.
-    damaged: Callable[[str, str], None] = lambda name, what: None
+    damaged: Callable[[str, str], None] = lambda _name, _what: None
     directories: PackDirectories = field(init=False)
     bytes_read: int = 0
     _kept: OrderedDict[tuple[bytes, int], OpenFrame] = field(default_factory=OrderedDict)

@@ -13,9 +13,9 @@ import zstandard
 from kluis.errors import FormatError
 from kluis.format.codec import Reader, Writer, expand_small, read_list, write_list
 from kluis.format.crypt import DIGEST_BYTES
+from kluis.format.names import base32
 from kluis.format.tree import read_extent, write_extent
 from kluis.format.usemap import FrameSet, read_frames, write_frames
-from kluis.format.names import base32
 from kluis.repository.cache import ClientCache
 from kluis.repository.content import Content
 from kluis.storage.journal import JournalReader, JournalRecord, JournalWriter
@@ -68,6 +68,7 @@ class CacheHead:
 
 
 def encode_head(head: CacheHead) -> bytes:
+    """The head as it is kept beside the journal."""
     writer = Writer()
     writer.raw(head.snapshot, 16)
     writer.i64(head.racy_s)
@@ -78,10 +79,9 @@ def encode_head(head: CacheHead) -> bytes:
 
 
 def decode_head(data: bytes) -> CacheHead:
+    """What `encode_head` was given."""
     reader = Reader(data, "scan cache")
-    return CacheHead(
-        reader.raw(16), reader.i64(), reader.u32(), reader.u64(), read_frames(reader)
-    )
+    return CacheHead(reader.raw(16), reader.i64(), reader.u32(), reader.u64(), read_frames(reader))
 
 
 def walk_key(path: bytes) -> bytes:
@@ -89,9 +89,7 @@ def walk_key(path: bytes) -> bytes:
     return path.rstrip(b"/").replace(b"/", b"\0\1") + b"\0\2"
 
 
-def _encode(
-    fingerprint: bytes, racy: bool, tally: Tally, tree: Content, uses: FrameSet
-) -> bytes:
+def _encode(fingerprint: bytes, racy: bool, tally: Tally, tree: Content, uses: FrameSet) -> bytes:
     writer = Writer()
     writer.raw(fingerprint, FINGERPRINT_BYTES)
     writer.u8(racy)

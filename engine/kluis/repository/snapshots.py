@@ -66,9 +66,7 @@ def load(repository: Repository, mark: SnapshotMark, time_ns: int) -> Snapshot:
         if data is not None and crypt.digest(data) == mark.digest:
             opened = decode(data, name, repository.session, repository.ledger.state)
             if opened[0].maker != mark.maker and not mark.copied:
-                raise DamageError(
-                    f"{name} is forged: another key than the run's own made it count"
-                )
+                raise DamageError(f"{name} is forged: another key than the run's own made it count")
             return Snapshot(mark, time_ns, opened[1], opened[2], opened[0])
     missing = copies.first is None and copies.twin is None
     raise DamageError(

@@ -8,7 +8,6 @@ from kluis.format.crypt import DIGEST_BYTES
 from kluis.format.ledger import (
     AGENT,
     OPERATOR,
-    OWNER,
     Checkpoint,
     Copied,
     Doomed,

@@ -157,9 +157,7 @@ def root_content(root: Root) -> Content:
     return Content(root.tree_bytes, root.tree_digest, root.tree, root.tree_listed)
 
 
-def open_trees(
-    repository: Repository, domain: bytes, index: Index | None = None
-) -> TreeReader:
+def open_trees(repository: Repository, domain: bytes, index: Index | None = None) -> TreeReader:
     """A reader for the snapshots of one domain; `RefusedError` for keys that do not read."""
     storage, session, state = repository.storage, repository.session, repository.ledger.state
     known = index if index is not None else load_index(storage, session, state)

@@ -125,9 +125,7 @@ class RunWriter:
             self._close_pack(kind)
         self.uploader.close_set()
 
-    def _append(
-        self, kind: int, dense: bool, hash16: bytes, chunk: memoryview
-    ) -> Extent:
+    def _append(self, kind: int, dense: bool, hash16: bytes, chunk: memoryview) -> Extent:
         current = self._open.get((kind, dense))
         if current is None:
             target = DENSE_FRAME_TARGET_BYTES if dense else self.frame_target

@@ -80,7 +80,7 @@ class _Removal:
         except OSError as failure:
             self._failed(name, failure)
             return
-        if identity[0] != self._device:
+        if identity[0] != self._device or self._is_mounted():
             self._descent.leave()
             self._failed(name, OSError(errno.EBUSY, os.strerror(errno.EBUSY)))
             return
@@ -90,6 +90,11 @@ class _Removal:
             self._empty()
         except OSError as failure:
             self._failed(b"", failure)
+
+    def _is_mounted(self) -> bool:
+        """Whether the current folder comes from elsewhere, even of the same file system."""
+        own = listing.unpack(scan.stat_entry(self._descent.descriptor, b""))
+        return bool(own.attributes & listing.ATTRIBUTE_MOUNT_ROOT)
 
     def _empty(self) -> None:
         """Removes what is no folder, and notes the folders for later."""

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 from types import TracebackType
+from typing import Self
 
 
 class AliveMark:
@@ -74,7 +75,7 @@ class Exclusive:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def __enter__(self) -> Exclusive:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

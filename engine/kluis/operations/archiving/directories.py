@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import stat
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,8 +11,17 @@ from blake3 import blake3
 
 from kluis._native.scan import NO_ENTRY, any_racy, diff_entries
 from kluis.format import tree
-from kluis.format.tree import Entry, Part
-from kluis.format.usemap import FrameSet, merge, ranges_of
+from kluis.format.tree import Part
+from kluis.format.usemap import FrameSet, merge
+from kluis.operations.archiving.entries import (
+    Frame,
+    Totals,
+    encode_tree,
+    frame_set,
+    kind_of,
+    make_part,
+    tally_of,
+)
 from kluis.operations.archiving.files import BATCH_BYTES, BATCH_FILES, FileArchiver, StoredFile
 from kluis.repository.content import EMPTY, Content
 from kluis.repository.dedup import is_usable
@@ -26,23 +34,11 @@ from kluis.repository.scancache import (
 )
 from kluis.source import records as listing
 from kluis.source.metadata import Extras, read_extras
-from kluis.source.names import group_name, user_name
 from kluis.source.problem import Problem, Report
 from kluis.source.read import read_link
 from kluis.source.records import Record
 from kluis.source.walk import Directory
 
-Frame = tuple[bytes, int]
-
-_KINDS = {
-    stat.S_IFREG: tree.FILE,
-    stat.S_IFDIR: tree.DIRECTORY,
-    stat.S_IFLNK: tree.SYMLINK,
-    stat.S_IFIFO: tree.FIFO,
-    stat.S_IFCHR: tree.CHARACTER_DEVICE,
-    stat.S_IFBLK: tree.BLOCK_DEVICE,
-    stat.S_IFSOCK: tree.SOCKET,
-}
 # Files with several names are read once while the map of them is small.
 LINKS_REMEMBERED = 100_000
 
@@ -53,38 +49,6 @@ class Done:
 
     tree: Content
     unchanged: bool
-
-
-@dataclass
-class Totals:
-    """What a backup met so far."""
-
-    files: int = 0
-    directories: int = 0
-    others: int = 0
-    size: int = 0
-    files_new: int = 0
-    files_changed: int = 0
-    files_unmodified: int = 0
-    directories_new: int = 0
-    directories_changed: int = 0
-    directories_unmodified: int = 0
-    uses: dict[bytes, set[int]] = field(default_factory=dict)
-
-    def use(self, frames: FrameSet) -> None:
-        """Adds frames to the snapshot's use map."""
-        for run, ranges in frames.items():
-            known = self.uses.setdefault(run, set())
-            for first, end in ranges:
-                known.update(range(first, end))
-
-    def use_frames(self, frames: Iterable[Frame]) -> None:
-        """Adds single frames to the snapshot's use map."""
-        for run, n in frames:
-            self.uses.setdefault(run, set()).add(n)
-
-    def use_map(self) -> FrameSet:
-        return {run: ranges_of(numbers) for run, numbers in self.uses.items()}
 
 
 @dataclass
@@ -222,13 +186,12 @@ class DirectoryArchiver:
             if work.parts[index] is None and index not in work.spoiled:
                 self._store_other(work, index, children)
         parts = [part for part in work.parts if part is not None]
-        data = _encode(parts)
+        data = encode_tree(parts)
         content, tree_frames = self.files.tree(data)
         work.frames |= tree_frames
-        uses = _frame_set(work.frames)
-        for frames in work.listed.values():
-            uses = _merged(uses, frames)
-        tally = _tally(parts)
+        uses = frame_set(work.frames)
+        uses = merge((uses, *work.listed.values()))
+        tally = tally_of(parts)
         self._count(tally, uses)
         racy = bool(work.spoiled) or directory.incomplete or bool(directory.unreadable)
         racy = racy or any_racy(directory.records, *self.racy)
@@ -346,17 +309,16 @@ class DirectoryArchiver:
         flags = (tree.LISTED if stored.content.listed else 0) | (
             tree.INCOMPLETE if stored.incomplete else 0
         )
-        entry = _entry(name, fields, extras, flags, stored.content)
-        work.parts[index] = _part(entry)
+        work.parts[index] = make_part(name, fields, extras, (stored.content, flags))
         if stored.content.listed:
-            work.listed[name] = _frame_set(stored.frames)
+            work.listed[name] = frame_set(stored.frames)
         else:
             work.frames |= stored.frames
 
     def _store_other(self, work: Rebuild, index: int, children: dict[bytes, Done]) -> None:
         """Makes the entry of anything but a regular file."""
         name, fields = work.names[index], work.record(index)
-        kind = _KINDS.get(stat.S_IFMT(fields.mode))
+        kind = kind_of(fields)
         if kind is None or kind == tree.FILE:
             work.spoiled.add(index)
             return
@@ -376,8 +338,8 @@ class DirectoryArchiver:
                 self.report(Problem(path, "read", failure.errno or errno.EIO))
                 work.spoiled.add(index)
                 return
-        entry = _entry(name, fields, self._extras(work, name, fields.mode), flags, content, link)
-        work.parts[index] = _part(entry)
+        extras = self._extras(work, name, fields.mode)
+        work.parts[index] = make_part(name, fields, extras, (content, flags), link)
 
     def _extras(self, work: Rebuild, name: bytes, mode: int) -> Extras:
         path = b"%b/%b" % (work.directory.path.rstrip(b"/"), name)
@@ -387,81 +349,3 @@ class DirectoryArchiver:
             mode,
             lambda what, number: self.report(Problem(path, what, number)),
         )
-
-
-def _entry(
-    name: bytes, fields: Record, extras: Extras, flags: int, content: Content, link: bytes = b""
-) -> Entry:
-    kind = _KINDS[stat.S_IFMT(fields.mode)]
-    linked = fields.nlink > 1 and kind != tree.DIRECTORY
-    device = fields.dev if linked else 0
-    if kind in (tree.CHARACTER_DEVICE, tree.BLOCK_DEVICE):
-        device, linked = fields.rdev, False
-    return Entry(
-        name=name,
-        kind=kind,
-        mode=stat.S_IMODE(fields.mode),
-        uid=fields.uid,
-        gid=fields.gid,
-        size=content.size,
-        mtime_s=fields.mtime_s,
-        mtime_ns=fields.mtime_ns,
-        birth_s=fields.btime_s,
-        birth_ns=fields.btime_ns,
-        flags=flags | (tree.LINKED if linked else 0),
-        inode=fields.ino if linked else 0,
-        device=device,
-        digest=content.digest,
-        extents=content.extents,
-        link=link,
-        xattrs=tuple(extras.xattrs.items()),
-        attributes=extras.attributes,
-    )
-
-
-def _part(entry: Entry) -> Part:
-    extras = tree.extras_of(entry)
-    return Part(
-        tree.pack_record(entry, len(entry.extents), len(extras)),
-        b"".join(tree.pack_extent(extent) for extent in entry.extents),
-        entry.name,
-        extras,
-    )
-
-
-_OWNERS = struct.Struct("<8xII")
-_SIZE = struct.Struct("<24xQ")
-
-
-def _encode(parts: list[Part]) -> bytes:
-    """The tree of these entries, with the names of their owners."""
-    owners = [_OWNERS.unpack_from(part.record) for part in parts]
-    users = {uid: user_name(uid) for uid in {uid for uid, _ in owners}}
-    groups = {gid: group_name(gid) for gid in {gid for _, gid in owners}}
-    return tree.encode_parts(
-        [part.record for part in parts],
-        [part.extents for part in parts],
-        [part.name for part in parts],
-        [part.extras for part in parts],
-    ) + tree.encode_owners(
-        {uid: name for uid, name in users.items() if name},
-        {gid: name for gid, name in groups.items() if name},
-    )
-
-
-def _tally(parts: list[Part]) -> Tally:
-    files = [part for part in parts if part.record[0] == tree.FILE]
-    directories = sum(part.record[0] == tree.DIRECTORY for part in parts)
-    size = sum(_SIZE.unpack_from(part.record)[0] for part in files)
-    return Tally(len(files), len(parts) - len(files) - directories, size)
-
-
-def _frame_set(frames: Iterable[Frame]) -> FrameSet:
-    numbers: dict[bytes, set[int]] = {}
-    for run, n in frames:
-        numbers.setdefault(run, set()).add(n)
-    return {run: ranges_of(found) for run, found in numbers.items()}
-
-
-def _merged(first: FrameSet, second: FrameSet) -> FrameSet:
-    return merge((first, second))

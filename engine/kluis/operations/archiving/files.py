@@ -95,9 +95,7 @@ class FileArchiver:
             else:
                 builder = self._builder()
                 builder.chunk(*place)
-                yield index, StoredFile(
-                    builder.finish(), frozenset(builder.frames), extras=extras
-                )
+                yield index, StoredFile(builder.finish(), frozenset(builder.frames), extras=extras)
 
     def large(self, directory: Directory, name: bytes) -> StoredFile | None:
         """One file of any size, read in windows; None if it cannot be read (reported)."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kluis._native.cut import Cutter
 from kluis.errors import FormatError
-from kluis.format import keyring, names
+from kluis.format import names
 from kluis.format.keyring import ChunkSizes
 from kluis.format.ledger import PackName
 from kluis.operations.archiving.files import Cuts, FixedCutter
@@ -96,9 +96,7 @@ def open_session(repository: Repository, options: BackupOptions) -> BackupSessio
     uploader = Uploader(storage, run, client, machine, pool)
     uploader.durable = lambda listed: dedup.learn(run.id, listed)
     level = options.compression.level
-    writer = RunWriter(
-        run, keys, dedup, uploader, pool, machine, level, options.compression.probe
-    )
+    writer = RunWriter(run, keys, dedup, uploader, pool, machine, level, options.compression.probe)
     if options.chunker.name == "fixed":
         writer.largest_chunk = options.chunker.fixed_bytes
     elif options.chunker.name != "default":
@@ -123,5 +121,3 @@ def open_session(repository: Repository, options: BackupOptions) -> BackupSessio
 def host_name() -> str:
     """This machine's name."""
     return socket.gethostname()
-
-

@@ -65,9 +65,9 @@ def store_stream(
             extents=content.extents,
             flags=tree.LISTED if content.listed else 0,
             uid=uid,
-        gid=gid,
-        mtime_s=now_ns // NS,
-        mtime_ns=now_ns % NS,
+            gid=gid,
+            mtime_s=now_ns // NS,
+            mtime_ns=now_ns % NS,
         )
     content, used = _store_tree(files, entry, uid, gid)
     totals = directories.totals

@@ -1,0 +1,142 @@
+"""Entries of trees from stat records and stored contents, and what adds up over them."""
+
+from __future__ import annotations
+
+import stat
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from kluis.format import tree
+from kluis.format.tree import Entry, Part
+from kluis.format.usemap import FrameSet, ranges_of
+from kluis.repository.content import Content
+from kluis.repository.scancache import Tally
+from kluis.source.metadata import Extras
+from kluis.source.names import group_name, user_name
+from kluis.source.records import Record
+
+Frame = tuple[bytes, int]
+
+_KINDS = {
+    stat.S_IFREG: tree.FILE,
+    stat.S_IFDIR: tree.DIRECTORY,
+    stat.S_IFLNK: tree.SYMLINK,
+    stat.S_IFIFO: tree.FIFO,
+    stat.S_IFCHR: tree.CHARACTER_DEVICE,
+    stat.S_IFBLK: tree.BLOCK_DEVICE,
+    stat.S_IFSOCK: tree.SOCKET,
+}
+
+
+@dataclass
+class Totals:
+    """What a backup met so far."""
+
+    files: int = 0
+    directories: int = 0
+    others: int = 0
+    size: int = 0
+    files_new: int = 0
+    files_changed: int = 0
+    files_unmodified: int = 0
+    directories_new: int = 0
+    directories_changed: int = 0
+    directories_unmodified: int = 0
+    uses: dict[bytes, set[int]] = field(default_factory=dict)
+
+    def use(self, frames: FrameSet) -> None:
+        """Adds frames to the snapshot's use map."""
+        for run, ranges in frames.items():
+            known = self.uses.setdefault(run, set())
+            for first, end in ranges:
+                known.update(range(first, end))
+
+    def use_frames(self, frames: Iterable[Frame]) -> None:
+        """Adds single frames to the snapshot's use map."""
+        for run, n in frames:
+            self.uses.setdefault(run, set()).add(n)
+
+    def use_map(self) -> FrameSet:
+        """All frames that were used, as a snapshot lists them."""
+        return {run: ranges_of(numbers) for run, numbers in self.uses.items()}
+
+
+def kind_of(fields: Record) -> int | None:
+    """The kind of entry; None for what no tree can hold."""
+    return _KINDS.get(stat.S_IFMT(fields.mode))
+
+
+def make_part(
+    name: bytes, fields: Record, extras: Extras, stored: tuple[Content, int], link: bytes = b""
+) -> Part:
+    """The encoded entry of one name; `stored` is its content and its flags."""
+    content, flags = stored
+    kind = _KINDS[stat.S_IFMT(fields.mode)]
+    linked = fields.nlink > 1 and kind != tree.DIRECTORY
+    device = fields.dev if linked else 0
+    if kind in (tree.CHARACTER_DEVICE, tree.BLOCK_DEVICE):
+        device, linked = fields.rdev, False
+    entry = Entry(
+        name=name,
+        kind=kind,
+        mode=stat.S_IMODE(fields.mode),
+        uid=fields.uid,
+        gid=fields.gid,
+        size=content.size,
+        mtime_s=fields.mtime_s,
+        mtime_ns=fields.mtime_ns,
+        birth_s=fields.btime_s,
+        birth_ns=fields.btime_ns,
+        flags=flags | (tree.LINKED if linked else 0),
+        inode=fields.ino if linked else 0,
+        device=device,
+        digest=content.digest,
+        extents=content.extents,
+        link=link,
+        xattrs=tuple(extras.xattrs.items()),
+        attributes=extras.attributes,
+    )
+    encoded = tree.extras_of(entry)
+    return Part(
+        tree.pack_record(entry, len(entry.extents), len(encoded)),
+        b"".join(tree.pack_extent(extent) for extent in entry.extents),
+        name,
+        encoded,
+    )
+
+
+_OWNERS = struct.Struct("<8xII")
+_SIZE = struct.Struct("<24xQ")
+
+
+def encode_tree(parts: list[Part]) -> bytes:
+    """The tree of these entries, with the names of their owners."""
+    owners = [_OWNERS.unpack_from(part.record) for part in parts]
+    users = {uid: user_name(uid) for uid in {uid for uid, _ in owners}}
+    groups = {gid: group_name(gid) for gid in {gid for _, gid in owners}}
+    return tree.encode_parts(
+        [part.record for part in parts],
+        [part.extents for part in parts],
+        [part.name for part in parts],
+        [part.extras for part in parts],
+    ) + tree.encode_owners(
+        {uid: name for uid, name in users.items() if name},
+        {gid: name for gid, name in groups.items() if name},
+    )
+
+
+def tally_of(parts: list[Part]) -> Tally:
+    """How much the entries of one directory are."""
+    files = [part for part in parts if part.record[0] == tree.FILE]
+    directories = sum(part.record[0] == tree.DIRECTORY for part in parts)
+    size = sum(_SIZE.unpack_from(part.record)[0] for part in files)
+    return Tally(len(files), len(parts) - len(files) - directories, size)
+
+
+def frame_set(frames: Iterable[Frame]) -> FrameSet:
+    """Single frames as ranges."""
+    numbers: dict[bytes, set[int]] = {}
+    for run, n in frames:
+        numbers.setdefault(run, set()).add(n)
+    return {run: ranges_of(found) for run, found in numbers.items()}
