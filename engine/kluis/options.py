@@ -134,9 +134,6 @@ class BackupOptions:
     parent: str | None = None
     force: bool = False
     dataset: str = ""
-    skip_if_unchanged: bool = False
-    ignore_ctime: bool = False
-    ignore_inode: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ class BackupResult:
     """A snapshot that is durable, or what one would hold (`dry_run`)."""
 
     snapshot_id: str = ""
-    """Empty for a dry run, and where nothing had changed and that was to be skipped."""
+    """Empty for a dry run."""
     short_id: str = ""
     parent: str | None = None
     files_new: int = 0

@@ -165,11 +165,6 @@ def _add_how(parser: Parser) -> None:
         metavar="SHARE",
         help="read a rotating share of the unchanged files again, such as 3%%",
     )
-    group.add_argument("--ignore-ctime", action="store_true", help="a new ctime is no change")
-    group.add_argument("--ignore-inode", action="store_true", help="a new inode is no change")
-    group.add_argument(
-        "--skip-if-unchanged", action="store_true", help="no snapshot if nothing has changed"
-    )
     group.add_argument(
         "--compression",
         type=compression,
@@ -228,9 +223,6 @@ def options(args: argparse.Namespace) -> BackupOptions:
         parent=args.parent,
         force=args.force,
         dataset=args.dataset,
-        skip_if_unchanged=args.skip_if_unchanged,
-        ignore_ctime=args.ignore_ctime,
-        ignore_inode=args.ignore_inode,
     )
 
 
@@ -268,8 +260,6 @@ def _show_text(result: BackupResult, output: Output) -> None:
     )
     if result.snapshot_id:
         output.note(f"snapshot {result.short_id or result.snapshot_id} saved")
-    elif not result.dry_run:
-        output.note("no snapshot: nothing has changed since the last one")
     if result.problems:
         output.say(
             f"kluis: {len(result.problems)} items could not be read and are not in the snapshot; "

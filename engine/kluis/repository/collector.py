@@ -6,16 +6,17 @@ those of counting snapshots and, as a courtesy, all of open runs; whole parity s
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from kluis.errors import DamageError, FormatError
 from kluis.format import names
 from kluis.format.ledger import PackName
 from kluis.format.segment import PackPlace, ParitySet
-from kluis.format.usemap import FrameSet, contains, merge
+from kluis.format.usemap import FrameSet, contains, merge, numbers
 from kluis.options import Limit
 from kluis.repository.access import Repository
-from kluis.repository.index import NOWHERE, Index
+from kluis.repository.index import Index
 from kluis.repository.openruns import StoredRuns, find_runs, may_end
 from kluis.repository.snapshots import load
 from kluis.repository.state import raised_times
@@ -96,7 +97,7 @@ def make_plan(repository: Repository, index: Index, rules: Rules) -> Plan:
     plan.doomed_snapshots.sort()
     plan.used = merge([*_use_maps(repository, plan), *_courtesy(index, plan.still_open)])
     sets = _weigh(index, state.doomed, listed, plan.used)
-    _require_all_used(index, state.doomed, listed, plan)
+    _require_all_used(index, set(listed) - state.doomed, plan)
     _choose(sets, rules, plan)
     _strays(runs, plan, listed)
     return plan
@@ -185,21 +186,18 @@ def _is_home(
     return False
 
 
-def _require_all_used(
-    index: Index, doomed: set[PackName], listed: dict[PackName, int], plan: Plan
-) -> None:
+def _require_all_used(index: Index, there: AbstractSet[PackName], plan: Plan) -> None:
     """Refuses while a used frame lies nowhere: repair comes first."""
     missing = 0
     for run, ranges in plan.used.items():
-        frames = index.runs.get(run)
-        for first, end in ranges:
-            for n in range(first, end):
-                if frames is None or n >= len(frames.packs) or frames.packs[n] == NOWHERE:
-                    missing += 1
+        for n in numbers(ranges):
+            places = [index.packs[place.pack] for place in index.locate(run, n)]
+            if not any(PackName(place.shelf, place.digest) in there for place in places):
+                missing += 1
     if missing:
         raise DamageError(
             f"nothing was pruned: {missing} frames that snapshots use are in no pack that is "
-            "listed. Next: kluis repair"
+            "there. Next: kluis repair"
         )
 
 

@@ -53,7 +53,6 @@ SHOWN: dict[str, Callable[[Output], object]] = {
     "backup": lambda out: backup.show(
         results.BackupResult("4f2a", files_new=1, problems=(PROBLEM,), warnings=("w",)), out
     ),
-    "backup unchanged": lambda out: backup.show(results.BackupResult(), out),
     "backup dry run": lambda out: backup.show(results.BackupResult(dry_run=True), out),
     "snapshots": lambda out: snapshots.show(
         results.SnapshotsResult((SnapshotGroup((SNAPSHOT,), host="h"),), ("w",), (DAMAGE,)), out

@@ -84,7 +84,7 @@ def test_every_schema_is_a_schema_and_is_used() -> None:
 
 
 def test_a_wrong_event_does_not_fit() -> None:
-    (event,), _ = printed(SHOWN["backup unchanged"])
+    (event,), _ = printed(SHOWN["backup dry run"])
     del event["snapshot_id"]
     with pytest.raises(jsonschema.ValidationError):
         check(event)

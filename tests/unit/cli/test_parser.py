@@ -136,8 +136,8 @@ def test_every_backup_flag() -> None:
         *"backup /a -x -e *.tmp --exclude *.bak --iexclude *.JPG --exclude-caches".split(),
         *"--exclude-if-present .nobackup --exclude-larger-than 1M --exclude-nodump".split(),
         *"--gitignore --tag a,b --tag c -H h --description d --dataset s".split(),
-        *"--time 2026-01-31T12:00:00Z -n -f --parent 4f2a --reread 3% --ignore-ctime".split(),
-        *"--ignore-inode --skip-if-unchanged --compression max --chunker fixed:16K".split(),
+        *"--time 2026-01-31T12:00:00Z -n -f --parent 4f2a --reread 3%".split(),
+        *"--compression max --chunker fixed:16K".split(),
     )
     assert backup.options(args) == BackupOptions(
         paths=(b"/a",),
@@ -160,9 +160,6 @@ def test_every_backup_flag() -> None:
         force=True,
         parent="4f2a",
         reread_share=0.03,
-        ignore_ctime=True,
-        ignore_inode=True,
-        skip_if_unchanged=True,
         compression=Compression(level=19, probe=False),
         chunker=Chunker(name="fixed", fixed_bytes=16 << 10),
     )
