@@ -146,7 +146,7 @@ class Demo:
         shown = story.run("kluis", "find", "ledger.sqlite", show=6)
         path = str(self.office / "books" / "ledger.sqlite")
         story.check("find names it in all three snapshots", shown.stdout.count(path) >= 3)
-        shown = story.run("kluis", "diff", first[:12], last[:12], show=14)
+        shown = story.run("kluis", "diff", "--metadata", first[:12], last[:12], show=14)
         named = {
             line[line.index("/") :].rstrip("/ ")
             for line in shown.stdout.splitlines()

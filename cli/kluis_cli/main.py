@@ -33,9 +33,6 @@ def _output(argv: Sequence[str]) -> Output:
 
 
 def _run(argv: list[str], output: Output) -> int:
-    if argv == ["--version"]:  # needs no parser, which takes most of the time
-        print_version()
-        return 0
     from kluis_cli import profiles
     from kluis_cli.parser import build_parser
     from kluis_cli.session import Session
@@ -88,6 +85,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     signal.signal(signal.SIGTERM, _terminate)
     _open_closed_streams()
+    if words == ["--version"]:  # needs nothing of what takes time to load
+        print_version()
+        return 0
     output = _output(words)
     try:
         status = _guarded(words, output)

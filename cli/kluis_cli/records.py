@@ -51,6 +51,11 @@ def shown(path: bytes) -> str:
     return printable(path.decode("utf-8", "surrogateescape"))
 
 
+def counted(number: int, thing: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def _is_text(name: bytes) -> bool:
     try:
         name.decode()
@@ -120,10 +125,12 @@ def entry_fields(entry: ListedEntry) -> Fields:
         "user": entry.user,
         "group": entry.group,
         "mtime": format_rfc3339(entry.mtime_ns),
-        "ctime": format_rfc3339(entry.ctime_ns),
-        "inode": entry.inode,
         "links": entry.links,
     }
+    if entry.ctime_ns:
+        fields["ctime"] = format_rfc3339(entry.ctime_ns)
+    if entry.inode:
+        fields["inode"] = entry.inode
     if entry.kind == "file":
         fields["size"] = entry.size
     if entry.kind == "symlink":
@@ -177,7 +184,9 @@ def damage_lines(damage: Damage) -> list[str]:
     lines += [f"  {damage.means}"] if damage.means else []
     lines += [f"  lost: {shown(path)}" for path in damage.files[:FILES_SHOWN]]
     if len(damage.files) > FILES_SHOWN:
-        lines.append(f"  and {len(damage.files) - FILES_SHOWN} more files; --json names all")
+        lines.append(
+            f"  and {counted(len(damage.files) - FILES_SHOWN, 'more file')}; --json names all"
+        )
     if damage.next_command:
         lines.append(f"  next: {damage.next_command}")
     return [printable(line) for line in lines]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def print_version() -> None:
-    """Prints the version of the installed package."""
-    from importlib.metadata import version
+    """Prints the version of the engine."""
+    from kluis import __version__
 
-    print(f"kluis {version('kluis')}")  # noqa: T201 - this is what --version is for
+    print(f"kluis {__version__}")  # noqa: T201 - this is what --version is for

@@ -113,13 +113,16 @@ def test_only_what_is_settled_and_flushed_outlives_the_process(tmp_path: Path) -
     assert len(table) == 3
 
 
-def test_pending_comes_first_then_the_newest_usable(tmp_path: Path) -> None:
+@pytest.mark.parametrize("flushed_after", [set(), {2}, {0, 1}, {0, 2}, {0, 1, 2}])
+def test_pending_comes_first_then_the_newest_usable(
+    tmp_path: Path, flushed_after: set[int]
+) -> None:
     table = Table(str(tmp_path))
     table.set_usable(1, ALL_USABLE)
     for frame in range(3):
         table.add_pending(record(HASHES[0], 1, frame))
         table.settle(1, 9)
-        if frame < 2:
+        if frame in flushed_after:
             table.flush()
     table.add_pending(record(HASHES[0], 2, 9))
     assert table.lookup(HASHES[0]) == place(2, 9)
@@ -208,11 +211,12 @@ def test_hundreds_of_places_of_one_hash_cost_no_more_than_eight(tmp_path: Path) 
     assert (run, offset >= 200) == (0, True)
 
 
+@pytest.mark.parametrize("prefix_bytes", [0, 8])
 @pytest.mark.parametrize("frame", range(8))
 def test_entries_of_one_hash_or_one_prefix_may_lie_in_several_blocks(
-    tmp_path: Path, frame: int
+    tmp_path: Path, frame: int, prefix_bytes: int
 ) -> None:
-    alike = [bytes(8) + hash_of(n)[:8] for n in range(200)]  # 1,600 entries: 13 blocks
+    alike = [(bytes(prefix_bytes) + hash_of(n))[:16] for n in range(200)]  # 13 blocks
     table = Table(str(tmp_path))
     table.add_pending(b"".join(record(h, 0, n) for h in alike for n in range(8)))
     table.settle(0, 8)

@@ -73,6 +73,16 @@ def test_every_byte_of_the_header_is_checked(tmp_path: Path) -> None:
         assert not path.exists()
 
 
+def test_a_file_of_another_size_than_its_header_says_is_foreign(tmp_path: Path) -> None:
+    filled(tmp_path, range(10)).close()
+    (path,) = table_files(tmp_path)
+    data = path.read_bytes()
+    for changed in (data[:-1], data + b"x", data[: BLOCK_BYTES - 1], b""):
+        path.write_bytes(changed)
+        assert known(tmp_path, range(10)) == 0
+        assert not path.exists()
+
+
 def test_torn_foreign_and_unfinished_files_are_removed_and_others_left_alone(
     tmp_path: Path,
 ) -> None:

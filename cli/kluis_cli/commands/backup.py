@@ -21,6 +21,7 @@ from kluis_cli.arguments import (
 from kluis_cli.hooks import around
 from kluis_cli.output import Output
 from kluis_cli.parser import Parser, Verbs, add_verb
+from kluis_cli.records import counted
 
 if TYPE_CHECKING:
     from kluis.options import BackupOptions, StdinSource
@@ -255,15 +256,15 @@ def _show_text(result: BackupResult, output: Output) -> None:
         f"{format_size(result.bytes_added_plain)} before compression"
     )
     output.note(
-        f"processed {files} files, {format_size(result.bytes_total)} "
+        f"processed {counted(files, 'file')}, {format_size(result.bytes_total)} "
         f"in {format_elapsed(result.duration_seconds)}"
     )
     if result.snapshot_id:
         output.note(f"snapshot {result.short_id or result.snapshot_id} saved")
     if result.problems:
         output.say(
-            f"kluis: {len(result.problems)} items could not be read and are not in the snapshot; "
-            "each is named above; all others are"
+            f"kluis: could not read {counted(len(result.problems), 'item')}, each named above; "
+            "all others are in the snapshot"
         )
 
 

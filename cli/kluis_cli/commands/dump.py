@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
-from kluis.errors import KluisError, UsageError
+from kluis.errors import AlreadyExistsError, UsageError
 from kluis_cli.arguments import add_filter, filter_of, split_snapshot
 from kluis_cli.output import Output
 from kluis_cli.parser import Verbs, add_verb
@@ -76,16 +76,37 @@ def _dump(args: argparse.Namespace, session: Session, sink: Sink) -> int:
     return result.exit_status
 
 
+class _NewFile:
+    """A sink that makes its file when the first bytes come, so that a refusal leaves none."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._file: BinaryIO | None = None
+
+    def write(self, data: bytes, /) -> None:
+        """Appends `data`; raises `AlreadyExistsError` rather than touch a file that is there."""
+        if self._file is None:
+            try:
+                self._file = open(self._name, "xb")  # noqa: SIM115 - close() below ends it
+            except FileExistsError as error:
+                name = shown(os.fsencode(self._name))
+                raise AlreadyExistsError(f"{name} is there already; nothing was written") from error
+        self._file.write(data)
+
+    def close(self) -> None:
+        """Ends the file, which is made even if it is empty."""
+        self.write(b"")
+        if self._file is not None:
+            self._file.close()
+
+
 def run(args: argparse.Namespace, session: Session) -> int:
     session.output.as_json = False  # standard output is the file itself
     if args.target is None:
         status = _dump(args, session, sys.stdout.buffer)
         sys.stdout.buffer.flush()
         return status
-    path_of(args)
-    name = shown(os.fsencode(args.target))
-    try:
-        with open(args.target, "xb") as file:
-            return _dump(args, session, file)
-    except FileExistsError as error:
-        raise KluisError(f"{name} is there already; nothing was written") from error
+    file = _NewFile(args.target)
+    status = _dump(args, session, file)
+    file.close()
+    return status

@@ -22,7 +22,7 @@ from kluis_cli.commands import prune
 from kluis_cli.commands.snapshots import group_title
 from kluis_cli.output import Output
 from kluis_cli.parser import Parser, Verbs, add_verb
-from kluis_cli.records import names_fields, shown, snapshot_fields, table_rows
+from kluis_cli.records import counted, names_fields, shown, snapshot_fields, table_rows
 
 if TYPE_CHECKING:
     from kluis.options import ForgetOptions, KeepPolicy
@@ -159,7 +159,7 @@ def _show_group(group: ForgetGroup, output: Output, dry_run: bool, compact: bool
     for word, choices in (("keep", group.keep), (would, group.remove)):
         if not choices:
             continue
-        output.note(f"{word} {len(choices)} snapshots:")
+        output.note(f"{word} {counted(len(choices), 'snapshot')}:")
         head = ["ID", "Time", "Host", "Tags", "Reasons", "Paths"][: 5 if compact else 6]
         rows = []
         for choice in choices:
@@ -194,7 +194,7 @@ def show(result: ForgetResult, output: Output, compact: bool = False) -> None:
 
 def _show_done(result: ForgetResult, output: Output) -> None:
     verb = "would forget" if result.dry_run else "forgot"
-    output.note(f"{verb} {len(result.forgotten)} snapshots")
+    output.note(f"{verb} {counted(len(result.forgotten), 'snapshot')}")
     if result.forgotten and result.can_undo and not result.dry_run and result.prune is None:
         output.note("`kluis forget --undo ID` brings one back until `kluis prune` has run")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kluis_cli.arguments import add_dry_run, add_prune_limits, prune_options_of
 from kluis_cli.output import Output
 from kluis_cli.parser import Verbs, add_verb
+from kluis_cli.records import counted
 
 if TYPE_CHECKING:
     from kluis.results import PrunePlan, PruneResult
@@ -44,21 +45,24 @@ def _show_plan(plan: PrunePlan, output: Output, would: str) -> None:
 
     output.note(
         f"in use: {format_size(plan.bytes_used)} of {format_size(plan.bytes_total)} "
-        f"in {plan.packs_total} packs; unused: {format_size(plan.bytes_unused)}"
+        f"in {counted(plan.packs_total, 'pack')}; unused: {format_size(plan.bytes_unused)}"
     )
     verb = "would remove" if would else "removed"
     output.note(
-        f"{verb} {plan.packs_removed} packs, moved {format_size(plan.bytes_moved)} "
-        f"out of {plan.packs_moved} packs, {would}free{'' if would else 'd'} "
+        f"{verb} {counted(plan.packs_removed, 'pack')}, moved {format_size(plan.bytes_moved)} "
+        f"out of {counted(plan.packs_moved, 'pack')}, {would}free{'' if would else 'd'} "
         f"{format_size(plan.bytes_freed)}; unused after: {format_size(plan.bytes_unused_after)}"
     )
     if plan.snapshots_doomed:
-        output.note(f"{verb} {len(plan.snapshots_doomed)} forgotten snapshots for good")
+        doomed = counted(len(plan.snapshots_doomed), "forgotten snapshot")
+        output.note(f"{verb} {doomed} for good")
     if plan.snapshots_waiting:
         waiting = ", ".join(plan.snapshots_waiting)
         output.note(f"`kluis forget --undo` can still bring back {waiting}; --now does not wait")
     if plan.runs_open:
-        output.note(f"{plan.runs_open} runs may still be going on; what they stored stays")
+        output.note(
+            f"{counted(plan.runs_open, 'run')} may still be going on; what they stored stays"
+        )
 
 
 def _fields(result: PruneResult) -> dict[str, object]:

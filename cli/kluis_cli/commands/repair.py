@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kluis_cli.arguments import add_dry_run, raw
 from kluis_cli.output import Output
 from kluis_cli.parser import Verbs, add_verb
-from kluis_cli.records import printable
+from kluis_cli.records import counted, printable
 
 if TYPE_CHECKING:
     from kluis.options import RepairOptions
@@ -62,11 +62,11 @@ def show(result: RepairResult, output: Output) -> None:
         exit_status = {"exit_status": result.exit_status}
         output.event("summary", {"verb": "repair", **counts, **times, **exit_status})
     elif result.unhealed:
-        output.say(f"kluis: {len(result.unhealed)} objects are still damaged")
+        output.say(f"kluis: still damaged: {counted(len(result.unhealed), 'object')}")
     elif not result.healed:
         output.note("nothing is damaged")
     else:
-        output.note(f"{would} {len(result.healed)} objects; nothing else is damaged")
+        output.note(f"{would} {counted(len(result.healed), 'object')}; nothing else is damaged")
 
 
 def run(args: argparse.Namespace, session: Session) -> int:

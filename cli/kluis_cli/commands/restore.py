@@ -11,7 +11,7 @@ from kluis_cli import inputs
 from kluis_cli.arguments import add_dry_run, add_filter, filter_of, split_snapshot
 from kluis_cli.output import Output
 from kluis_cli.parser import Parser, Verbs, add_verb
-from kluis_cli.records import name_fields, shown
+from kluis_cli.records import counted, name_fields, shown
 
 if TYPE_CHECKING:
     from kluis.options import RestoreOptions
@@ -124,8 +124,9 @@ def _show_text(result: RestoreResult, output: Output) -> None:
 
     verb = "would restore" if result.dry_run else "restored"
     output.note(
-        f"{verb} {result.files_restored} files, {result.dirs_restored} folders and "
-        f"{result.others_restored} others, {format_size(result.bytes_restored)}, "
+        f"{verb} {counted(result.files_restored, 'file')}, "
+        f"{counted(result.dirs_restored, 'folder')}, {counted(result.others_restored, 'other')}, "
+        f"{format_size(result.bytes_restored)}, "
         f"to {shown(result.target)} in {format_elapsed(result.duration_seconds)}"
     )
     rest = (
@@ -139,12 +140,14 @@ def _show_text(result: RestoreResult, output: Output) -> None:
             output.note(f"{number} {words}")
     if result.problems:
         output.say(
-            f"kluis: {len(result.problems)} things could not be restored as they were; "
-            "each is named above; all else is"
+            f"kluis: {counted(len(result.problems), 'problem')}, each named above; "
+            "all else is restored as it was"
         )
     if result.damages:
         lost = len({path for damage in result.damages for path in damage.files})
-        output.say(f"kluis: {lost} files are damaged in the repository; all others are restored")
+        output.say(
+            f"kluis: lost in the repository: {counted(lost, 'file')}; all others are restored"
+        )
 
 
 def _summary(result: RestoreResult) -> dict[str, object]:

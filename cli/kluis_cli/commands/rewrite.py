@@ -19,7 +19,7 @@ from kluis_cli.arguments import (
 )
 from kluis_cli.output import Output
 from kluis_cli.parser import Verbs, add_verb
-from kluis_cli.records import printable
+from kluis_cli.records import counted, printable
 
 if TYPE_CHECKING:
     from kluis.options import RewriteOptions
@@ -89,7 +89,9 @@ def show(result: RewriteResult, output: Output, verb: str = "rewrite") -> None:
         fields = {"verb": verb, "dry_run": result.dry_run, "changed_snapshots": changed}
         output.event("summary", fields)
     else:
-        output.note(f"{changed} snapshots {'would be' if result.dry_run else 'were'} changed")
+        output.note(
+            f"{'would change' if result.dry_run else 'changed'} {counted(changed, 'snapshot')}"
+        )
 
 
 def run(args: argparse.Namespace, session: Session) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kluis_cli.arguments import add_filter, filter_of, group_by
 from kluis_cli.output import Output
 from kluis_cli.parser import Verbs, add_verb
-from kluis_cli.records import printable, shown, snapshot_fields, table_rows
+from kluis_cli.records import counted, printable, shown, snapshot_fields, table_rows
 
 if TYPE_CHECKING:
     from kluis.listing import SnapshotGroup, SnapshotInfo
@@ -83,7 +83,7 @@ def _show_group(group: SnapshotGroup, output: Output, compact: bool) -> None:
         head += ["Paths", "Size", "Remarks"]
     for line in table_rows(head, (_row(snapshot, compact) for snapshot in group.snapshots)):
         output.line(line)
-    output.line(f"{len(group.snapshots)} snapshots")
+    output.line(counted(len(group.snapshots), "snapshot"))
 
 
 def show(result: SnapshotsResult, output: Output, compact: bool = False) -> None:

@@ -56,7 +56,8 @@ def show(result: StatsResult, output: Output) -> None:
 def _show_text(result: StatsResult, output: Output) -> None:
     from kluis.units import format_size
 
-    rows = [("snapshots", str(result.snapshots)), ("files", str(result.files))]
+    rows = [("snapshots", str(result.snapshots))]
+    rows += [("files", str(result.files))] if result.files else []
     rows.append(("size", format_size(result.size)))
     if result.bytes_stored:
         rows += [("stored", format_size(result.bytes_stored))]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kluis_cli.output import Output
 from kluis_cli.parser import Verbs, add_verb
-from kluis_cli.records import printable
+from kluis_cli.records import counted, printable
 
 if TYPE_CHECKING:
     from kluis.options import VerifyOptions
@@ -65,10 +65,13 @@ def show(result: VerifyResult, output: Output) -> None:
 def _show_text(result: VerifyResult, output: Output) -> None:
     from kluis.units import format_elapsed, format_size, format_time
 
-    output.note(
-        f"checked {result.snapshots} snapshots, {result.packs} packs, {result.segments} segments, "
-        f"{result.records} ledger records in {format_elapsed(result.duration_seconds)}"
+    checked = (
+        counted(result.snapshots, "snapshot"),
+        counted(result.packs, "pack"),
+        counted(result.segments, "segment"),
+        counted(result.records, "ledger record"),
     )
+    output.note(f"checked {', '.join(checked)} in {format_elapsed(result.duration_seconds)}")
     if result.bytes_read:
         output.note(f"read {format_size(result.bytes_read)}, opened {result.frames} frames")
     if result.oldest_read_ns is not None:
@@ -79,13 +82,12 @@ def _show_text(result: VerifyResult, output: Output) -> None:
     if result.exit_status == 0:
         output.note("no damage")
         return
-    files = len({path for damage in result.damages for path in damage.files})
-    output.say(
-        f"kluis: {len(result.damages)} objects are damaged, which {files} files need; "
-        "next: `kluis repair`"
-        if result.damages
-        else "kluis: nothing is damaged, but this store went back"
-    )
+    if result.damages:
+        objects = counted(len(result.damages), "object")
+        files = counted(len({path for damage in result.damages for path in damage.files}), "file")
+        output.say(f"kluis: damage in {objects}, needed by {files}; next: `kluis repair`")
+    else:
+        output.say("kluis: nothing is damaged, but this store went back")
 
 
 def _summary(result: VerifyResult) -> dict[str, object]:

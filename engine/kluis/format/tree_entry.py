@@ -39,6 +39,8 @@ NO_BIRTH = 0xFFFFFFFF
 
 _RECORD = struct.Struct("<BBHIIIIIQqqIIQQ32s")
 RECORD_BYTES = _RECORD.size
+# The fields of `Record` in its order, for who packs many without an object for each.
+pack_fields = _RECORD.pack
 
 assert RECORD_BYTES == 104
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 
 import zstandard
@@ -19,6 +20,8 @@ from kluis.surroundings import Surroundings
 PROBE_BYTES = 4 << 10
 # Less gain than this is not worth expanding at every restore.
 GAIN_SHARE = 0.97
+
+_THREAD = threading.local()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +74,24 @@ def looks_compressible(data: bytes | bytearray | memoryview) -> bool:
     """False if a probe from the middle of `data` hardly shrinks."""
     middle = max(0, (len(data) - PROBE_BYTES) // 2)
     probe = bytes(memoryview(data)[middle : middle + PROBE_BYTES])
-    return len(zstandard.ZstdCompressor(level=1).compress(probe)) < len(probe) * GAIN_SHARE
+    return len(_compressor(1).compress(probe)) < len(probe) * GAIN_SHARE
+
+
+def _compressor(level: int) -> zstandard.ZstdCompressor:
+    """This thread's compressor of a level: its tables of some MB are made once."""
+    known: dict[int, zstandard.ZstdCompressor] | None = getattr(_THREAD, "compressors", None)
+    if known is None:
+        known = _THREAD.compressors = {}
+    if level not in known:
+        known[level] = zstandard.ZstdCompressor(
+            level=level, write_content_size=True, write_checksum=False
+        )
+    return known[level]
 
 
 def _compress(plain: PlainFrame) -> tuple[bytes, int]:
     if plain.level:
-        squeezed = zstandard.ZstdCompressor(
-            level=plain.level, write_content_size=True, write_checksum=False
-        ).compress(plain.plain)
+        squeezed = _compressor(plain.level).compress(plain.plain)
         if len(squeezed) < len(plain.plain) * GAIN_SHARE:
             return squeezed, frame.ZSTD
     return bytes(plain.plain), frame.PLAIN

@@ -32,7 +32,11 @@ class Problem:
 
 Report: TypeAlias = Callable[[Problem], None]
 
+CHANGED_MEANWHILE = 0
+"""No errno: the file was read, but it changed while that went on."""
+
 _WORDS = {
+    CHANGED_MEANWHILE: "It changed while it was read: what is kept may be of two moments",
     errno.ESTALE: "It was replaced by something else meanwhile",
     errno.ELOOP: "It contains itself, or a link stands where none was",
 }

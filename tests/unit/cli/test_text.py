@@ -67,14 +67,14 @@ def test_a_problem_is_said_once_whether_it_came_early_or_late() -> None:
     Reporter(streams.output, None)(FileProblem(PROBLEM))
     backup.show(BackupResult("4f2a", problems=(PROBLEM,)), streams.output)
     assert streams.err.count("Permission denied") == 1
-    assert "1 items could not be read" in streams.err
+    assert "could not read 1 item, each named above" in streams.err
 
 
 def test_a_restore_names_what_is_lost() -> None:
     streams = Streams()
     restore.show(RestoreResult("4f2a", b"/t", damages=(DAMAGE,)), streams.output)
     assert "lost: /a/\udcff" in streams.err
-    assert "1 files are damaged" in streams.err
+    assert "lost in the repository: 1 file;" in streams.err
 
 
 def test_verify_says_when_all_is_well_and_what_was_never_read() -> None:

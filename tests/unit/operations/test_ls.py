@@ -9,7 +9,7 @@ from kluis.errors import DamageError, NotFoundError
 from kluis.operations.ls import ls
 from kluis.options import LsOptions
 from kluis.source.removing import remove
-from tests.repositories import Place
+from tests.repositories import DAY_NS, START_NS, Place
 
 EVERYTHING = [
     "docs",
@@ -107,11 +107,9 @@ def test_ten_thousand_levels_are_listed(place: Place) -> None:
 
 
 def test_a_folder_that_is_lost_is_told_at_the_end_and_the_rest_is_listed(place: Place) -> None:
-    place.backup()
-    for path in (place.location / "parity").iterdir():
-        path.unlink()
+    place.backup(START_NS)
     place.write("docs/notes/wednesday.txt", "new\n")
-    place.backup()
+    place.backup(START_NS + DAY_NS)
     _destroy_packs_of_second_backup(place.location)
     with place.open() as repository:
         entries = ls(repository, LsOptions("latest~1"), place.context()).entries

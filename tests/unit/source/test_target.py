@@ -498,6 +498,18 @@ def test_what_cannot_be_deleted_is_named_and_the_rest_goes(shared: Path) -> None
     assert os.listdir(shared / "t/go") == ["closed"]
 
 
+def test_what_is_mounted_below_is_not_emptied() -> None:
+    """In a file system in which nothing can be deleted, by a user who may delete nothing."""
+
+    def delete() -> list[tuple[str, str, int]]:
+        started = Restoring(Path("/"))
+        with started.target as target:
+            assert not target.remove(b"", b"proc")
+        return started.problems
+
+    assert as_nobody(delete) == [("proc", "delete", errno.EBUSY)]
+
+
 def test_ten_thousand_levels_are_restored_and_removed_again(deep: Path) -> None:
     depth = 10_000
     before = len(os.listdir("/proc/self/fd"))

@@ -14,15 +14,25 @@ from kluis.format import tree
 from kluis.format.tree import Part
 from kluis.format.usemap import FrameSet, merge
 from kluis.operations.archiving.entries import (
+    NLINK,
     Frame,
     Totals,
     encode_tree,
     frame_set,
     kind_of,
     make_part,
+    raw_fields,
+    small_part,
     tally_of,
 )
-from kluis.operations.archiving.files import BATCH_BYTES, BATCH_FILES, FileArchiver, StoredFile
+from kluis.operations.archiving.files import (
+    AGAIN,
+    BATCH_BYTES,
+    BATCH_FILES,
+    EXTRAS,
+    FileArchiver,
+    StoredFile,
+)
 from kluis.repository.content import EMPTY, Content
 from kluis.repository.dedup import is_usable
 from kluis.repository.scancache import (
@@ -277,9 +287,18 @@ class DirectoryArchiver:
             self._read_batch(work, batch)
 
     def _read_batch(self, work: Rebuild, batch: list[int]) -> None:
-        names = [work.names[index] for index in batch]
-        for index, stored in self.files.small(work.directory, batch, names):
-            self._take(work, index, stored)
+        records, names, parts = work.directory.records, work.names, work.parts
+        for index, place, state in self.files.small(work.directory, batch):
+            if state == AGAIN:
+                self._take(work, index, self.files.large(work.directory, names[index]))
+                continue
+            fields = raw_fields(records, index)
+            if state == EXTRAS or fields[NLINK] > 1:
+                self._take(work, index, self.files.alone(place))
+                continue
+            parts[index] = small_part(names[index], fields, place)
+            if place is not None:
+                work.frames.add(place[1][:2])
 
     def _is_known_link(self, work: Rebuild, index: int, fields: Record) -> bool:
         stored = self._links.get(fields.identity) if fields.nlink > 1 else None

@@ -7,8 +7,11 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from kluis._native import scan
 from kluis.format import tree
+from kluis.format.extent import Extent, pack_extent
 from kluis.format.tree import Entry, Part
+from kluis.format.tree_entry import pack_fields
 from kluis.format.usemap import FrameSet, ranges_of
 from kluis.repository.content import Content
 from kluis.repository.scancache import Tally
@@ -17,6 +20,8 @@ from kluis.source.names import group_name, user_name
 from kluis.source.records import Record
 
 Frame = tuple[bytes, int]
+# A digest of one chunk is its hash16 and zeros.
+_DIGEST_REST = bytes(16)
 
 _KINDS = {
     stat.S_IFREG: tree.FILE,
@@ -104,6 +109,45 @@ def make_part(
         name,
         encoded,
     )
+
+
+_SCANNED = struct.Struct(scan.RECORD_FORMAT)
+NLINK = 14
+_SCANNED_BYTES = _SCANNED.size
+
+
+def raw_fields(records: bytes, index: int) -> tuple[int, ...]:
+    """The fields of a stat record, in the order of `scan.RECORD_FORMAT`."""
+    return _SCANNED.unpack_from(records, index * _SCANNED_BYTES)
+
+
+def small_part(name: bytes, fields: tuple[int, ...], place: tuple[bytes, Extent] | None) -> Part:
+    """The entry of a regular file of one chunk or none, with one name and nothing besides."""
+    _, _, _, _, _, mtime, _, birth, mtime_ns, _, birth_ns, mode, uid, gid, _, _, _ = fields
+    count, size, digest, extents = 0, 0, tree.NO_DIGEST, b""
+    if place is not None:
+        hash16, extent = place
+        count, size, digest = 1, extent.length, hash16 + _DIGEST_REST
+        extents = pack_extent(extent)
+    record = pack_fields(
+        tree.FILE,
+        0,
+        len(name),
+        mode & 0o7777,
+        uid,
+        gid,
+        count,
+        0,
+        size,
+        mtime,
+        birth,
+        mtime_ns,
+        birth_ns,
+        0,
+        0,
+        digest,
+    )
+    return Part(record, extents, name, b"")
 
 
 _OWNERS = struct.Struct("<8xII")

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import errno
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from kluis._native import read as native
 from kluis.events import Cancel
 from kluis.format.frame import DATA, TREE
 from kluis.format.tree import Extent
 from kluis.repository.content import EMPTY, Content, ContentBuilder
 from kluis.repository.writer import RunWriter
-from kluis.source.metadata import Extras, extras_of
-from kluis.source.problem import Problem, Report
-from kluis.source.read import Change, Stream, each_small, open_file, small_files
+from kluis.source.metadata import RESTORABLE_FLAGS, Extras, extras_of
+from kluis.source.problem import CHANGED_MEANWHILE, Problem, Report
+from kluis.source.read import Change, Stream, open_file, small_files
 from kluis.source.walk import Directory
 
 WINDOW_BYTES = 1 << 20
 # One call reads this much of small files: their buffer and frame stay in the cache.
 BATCH_BYTES = 1 << 20
 BATCH_FILES = 1024
+
+
+# What `FileArchiver.small` says of a file.
+PLAIN, EXTRAS, AGAIN = range(3)
+
+Place = tuple[bytes, Extent]  # a chunk's hash16 and where it lies
+
+_RESULT = struct.Struct(native.RESULT_FORMAT)
+_NOT_AS_SCANNED = native.CHANGED | native.GREW
 
 
 class Cuts(Protocol):
@@ -70,32 +81,41 @@ class FileArchiver:
     _buffer: bytearray = field(default_factory=bytearray)
 
     def small(
-        self, directory: Directory, indexes: Sequence[int], names: Sequence[bytes]
-    ) -> Iterator[tuple[int, StoredFile | None]]:
-        """Each small file's content, in one system batch; None where there is none (reported)."""
+        self, directory: Directory, indexes: Sequence[int]
+    ) -> Iterator[tuple[int, Place | None, int]]:
+        """(index, place of the one chunk or None if empty, state) of each of these small files.
+
+        All are read in one system batch. The state is PLAIN, EXTRAS if there are more than
+        content and stat record to it, or AGAIN if it has to be read by itself.
+        """
         self.cancel.check()
-        wanted = b"".join(index.to_bytes(4, "little") for index in indexes)
+        wanted = struct.pack(f"={len(indexes)}I", *indexes)
         data, results = small_files(directory, wanted, self.small_limit)
         self.bytes_read += len(data)
-        files = list(each_small(results))
         ends, position = [], 0
-        for item in files:
-            position += item.length
-            if item.length:
+        for length, _, _ in _RESULT.iter_unpack(results):
+            if length > 0:
+                position += length
                 ends.append(position)
         places = iter(self.writer.store(DATA, data, ends) if ends else ())
-        for index, name, item in zip(indexes, names, files, strict=True):
-            place = next(places) if item.length else None
-            if item.errno or item.grew or item.changed:
-                yield index, self.large(directory, name)
-                continue
-            extras = None if item.has_xattrs or item.attributes else Extras()
-            if place is None:
-                yield index, StoredFile(EMPTY, frozenset(), extras=extras)
+        for index, (length, flags, attributes) in zip(
+            indexes, _RESULT.iter_unpack(results), strict=True
+        ):
+            place = next(places) if length > 0 else None
+            if length < 0 or flags & _NOT_AS_SCANNED:
+                yield index, None, AGAIN
+            elif flags & native.XATTRS or attributes & RESTORABLE_FLAGS:
+                yield index, place, EXTRAS
             else:
-                builder = self._builder()
-                builder.chunk(*place)
-                yield index, StoredFile(builder.finish(), frozenset(builder.frames), extras=extras)
+                yield index, place, PLAIN
+
+    def alone(self, place: Place | None) -> StoredFile:
+        """The content of a small file that `small` stored, as any other's."""
+        if place is None:
+            return StoredFile(EMPTY, frozenset())
+        builder = self._builder()
+        builder.chunk(*place)
+        return StoredFile(builder.finish(), frozenset(builder.frames))
 
     def large(self, directory: Directory, name: bytes) -> StoredFile | None:
         """One file of any size, read in windows; None if it cannot be read (reported)."""
@@ -123,7 +143,7 @@ class FileArchiver:
                 return None
             change = opened.change()
             if change is not Change.NONE:
-                self.report(Problem(path, f"read: the file {change.value} meanwhile", 0))
+                self.report(Problem(path, "read", CHANGED_MEANWHILE))
             extras = extras_of(
                 opened.descriptor,
                 lambda what, number: self.report(Problem(path, what, number)),
