@@ -146,7 +146,7 @@ def measure_tool(
     try:
         for run in RUNS:
             if run == "small":
-                incompressible(extra, SMALL_CHANGE_BYTES, datasets.SEED)
+                incompressible(extra, SMALL_CHANGE_BYTES, datasets.SEED - 1)
             command = peer.backup(data.folder)
             if command is None:
                 break

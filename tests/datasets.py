@@ -14,6 +14,7 @@ from pathlib import Path
 
 _EPOCH_NS = 1_700_000_000 * 10**9  # 14 November 2023; times lie before it, never in the future
 _MIB = 1 << 20
+_DAY = 1_000_003
 
 _WORDS = (
     "account agreement amount annual appendix approve archive balance board budget building "
@@ -235,6 +236,7 @@ def change_office(folder: Path, seed: int) -> list[str]:
 
     Edited, added, removed, renamed and only re-moded files; rows changed in the database.
     """
+    seed += _DAY  # or what is added would be what `office` made from the same seed
     source = random.Random(seed)
     letters = sorted((folder / "letters").iterdir())
     edited, moved, removed, remoded = source.sample(letters, 4)

@@ -59,7 +59,8 @@ def _guarded(argv: list[str], output: Output) -> int:
         return error.exit_status
     except KeyboardInterrupt:
         output.error(CancelledError("cancelled; what was stored before is as it was"))
-        return CancelledError.exit_status
+        # Where it fell into an import, Python would remember that and end as killed by SIGINT.
+        os._exit(_last_words(output, CancelledError.exit_status))
     except BrokenPipeError:
         output.closed = True
         return 0

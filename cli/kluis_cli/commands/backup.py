@@ -250,11 +250,12 @@ def _show_text(result: BackupResult, output: Output) -> None:
         f"Dirs:  {result.dirs_new} new, {result.dirs_changed} changed, "
         f"{result.dirs_unmodified} unmodified"
     )
-    would = "Would add" if result.dry_run else "Added"
-    output.note(
-        f"{would} to the repository: {format_size(result.bytes_added)} stored, "
-        f"{format_size(result.bytes_added_plain)} before compression"
-    )
+    plain = f"{format_size(result.bytes_added_plain)} before compression"
+    if result.dry_run:
+        output.note(f"Would add to the repository: {plain}")
+    else:
+        stored = format_size(result.bytes_added)
+        output.note(f"Added to the repository: {stored} stored, {plain}")
     output.note(
         f"processed {counted(files, 'file')}, {format_size(result.bytes_total)} "
         f"in {format_elapsed(result.duration_seconds)}"

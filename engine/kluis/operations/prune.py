@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kluis.errors import BusyError, FormatError
-from kluis.events import Context, Stage
+from kluis.errors import BusyError, FormatError, NoSpaceError
+from kluis.events import Context, Stage, Warning_
 from kluis.format import names
 from kluis.format.ledger import Doomed, Ended, Event, PackName
 from kluis.options import PruneOptions
@@ -15,6 +15,7 @@ from kluis.repository.collector import Plan, Rules, list_packs, make_plan
 from kluis.repository.index import Index, load_index
 from kluis.repository.ledger import LedgerMovedError
 from kluis.repository.mover import Movers, move
+from kluis.repository.reserve import append_deletion, take_back
 from kluis.results import PrunePlan, PruneResult
 
 DELAY_WITH_OTHER_KEYS_NS = 7 * 24 * 3600 * 1_000_000_000
@@ -39,6 +40,7 @@ def prune(repository: Repository, options: PruneOptions, context: Context) -> Pr
                 repository.ledger.read_on()
                 continue
             shown = replace(shown, segments_merged=merged[0], records_merged=merged[1])
+            take_back(repository)
             repository.remember()
         seconds = repository.surroundings.monotonic() - begun
         return PruneResult(shown, options.dry_run, repository.regressions, seconds)
@@ -60,7 +62,7 @@ def _carry_out(
 ) -> tuple[int, int] | None:
     """Moves, dooms, merges, deletes; None if the ledger moved before the deed was recorded."""
     context.events(Stage("moving frames"))
-    with move(repository, index, plan.moved, context.cancel) as movers:
+    with _moved(repository, index, plan, context) as movers:
         try:
             _record(repository, plan, movers)
         except LedgerMovedError:
@@ -70,6 +72,20 @@ def _carry_out(
     context.events(Stage("deleting"))
     _delete(repository, index)
     return _tidy(repository, plan.still_open)
+
+
+def _moved(repository: Repository, index: Index, plan: Plan, context: Context) -> Movers:
+    """Moves what is planned; where there is no room for that, only what is dead goes now."""
+    try:
+        return move(repository, index, plan.moved, context.cancel)
+    except NoSpaceError:
+        if not plan.moved:
+            raise
+        message = "no space to move what is still used: only packs without any use are removed"
+        context.events(Warning_("no_space", message))
+        plan.kept.extend(plan.moved)
+        plan.moved.clear()
+        return Movers(repository)
 
 
 def _record(repository: Repository, plan: Plan, movers: Movers) -> None:
@@ -82,7 +98,7 @@ def _record(repository: Repository, plan: Plan, movers: Movers) -> None:
     if ended:
         events.append(Ended(tuple(ended)))
     if events:
-        repository.ledger.append(tuple(events), repository.session.signer, repository.surroundings)
+        append_deletion(repository, tuple(events))
 
 
 def _delete(repository: Repository, index: Index) -> None:

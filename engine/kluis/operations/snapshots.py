@@ -11,7 +11,7 @@ from kluis.repository.access import Repository
 from kluis.repository.grouping import Group, grouped
 from kluis.repository.listing import lost_snapshots
 from kluis.repository.selection import choose, describe, fits
-from kluis.repository.snapshots import Snapshot, load, resolve
+from kluis.repository.snapshots import Snapshot, in_time, load, resolve
 from kluis.repository.state import raised_times
 from kluis.results import SnapshotsResult
 
@@ -56,7 +56,7 @@ def _forgotten(
             found.append(load(repository, item.mark, times[run]))
         except (DamageError, FormatError) as error:
             problems[names.base32(run)] = str(error)
-    found.sort(key=lambda item: (item.time_ns, item.mark.run))
+    found.sort(key=in_time)
     found = [snapshot for snapshot in found if fits(snapshot, options.filter)]
     if options.ids:
         wanted = {resolve(repository, word, found).mark.run for word in options.ids}

@@ -15,7 +15,8 @@ from kluis.repository.small import put_with_twin
 from kluis.storage.base import Storage
 from kluis.surroundings import Surroundings
 
-RESERVE_BYTES = 8 << 20
+# Enough for a record, its twin and their folders, also where a cluster has 128 KiB.
+RESERVE_BYTES = 2 << 20
 HOME = "home"
 # Enough to tell which cipher this CPU is made for: about 1 ms.
 TRIAL_BYTES = 1 << 20

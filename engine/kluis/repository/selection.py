@@ -8,7 +8,7 @@ from kluis.format import names
 from kluis.listing import SnapshotInfo
 from kluis.options import SnapshotFilter
 from kluis.repository.access import Repository
-from kluis.repository.snapshots import Snapshot, load_all, resolve, short_ids
+from kluis.repository.snapshots import Snapshot, in_time, load_all, resolve, short_ids
 
 
 def fits(snapshot: Snapshot, choice: SnapshotFilter) -> bool:
@@ -44,7 +44,7 @@ def choose(
     for word in words:
         snapshot = resolve(repository, word, fitting)
         found[snapshot.mark.run] = snapshot
-    return sorted(found.values(), key=lambda item: (item.time_ns, item.mark.run)), problems
+    return sorted(found.values(), key=in_time), problems
 
 
 def pick(repository: Repository, word: str, choice: SnapshotFilter) -> Snapshot:

@@ -75,6 +75,11 @@ def load(repository: Repository, mark: SnapshotMark, time_ns: int) -> Snapshot:
     )
 
 
+def in_time(item: Snapshot) -> tuple[int, int, int, bytes]:
+    """Sorts oldest first; of equal times (clocks go back) the one that counted first."""
+    return item.time_ns, item.mark.counted, item.facts.finished_ns, item.mark.run
+
+
 def load_all(repository: Repository) -> tuple[list[Snapshot], dict[str, str]]:
     """All live snapshots, oldest first, and why some cannot be opened (by id)."""
     state = repository.ledger.state
@@ -85,7 +90,7 @@ def load_all(repository: Repository) -> tuple[list[Snapshot], dict[str, str]]:
             found.append(load(repository, mark, times[run]))
         except (DamageError, FormatError) as error:
             problems[names.base32(run)] = str(error)
-    found.sort(key=lambda item: (item.time_ns, item.mark.run))
+    found.sort(key=in_time)
     return found, problems
 
 

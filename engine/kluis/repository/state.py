@@ -50,6 +50,9 @@ _ENTITLED: dict[int, tuple[type, ...]] = {
 }
 
 
+NEVER_NS = -(1 << 63)  # before every time that a snapshot can claim
+
+
 @dataclass
 class LedgerState:
     """The store as its ledger describes it, after the record `head`."""
@@ -216,9 +219,9 @@ def raised_times(state: LedgerState, now_ns: int) -> dict[bytes, int]:
     before: dict[bytes, int] = {}  # snapshot -> what its client's order had reached before it
     for mark in sorted(state.counting().values(), key=lambda mark: mark.counted):
         client = mark.maker, mark.client
-        reached = last.get(client, mark.time_ns)
+        reached = last.get(client, NEVER_NS)
         if mark.replaces is not None:
-            reached = before.get(mark.replaces, mark.time_ns)
+            reached = before.get(mark.replaces, NEVER_NS)
         before[mark.run] = reached
         time_ns = max(mark.time_ns, reached)
         result[mark.run] = time_ns

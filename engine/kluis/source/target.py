@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Self
 
 from kluis._native import scan, scatter
-from kluis.errors import KluisError
+from kluis.errors import KluisError, NoSpaceError
 from kluis.source import records as listing
 from kluis.source import setting
 from kluis.source.batch import SmallBatch, SmallFailure
@@ -77,7 +77,8 @@ class Target:
             os.makedirs(self.path, exist_ok=True)
             root = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as failure:
-            raise KluisError(
+            full = failure.errno in (errno.ENOSPC, errno.EDQUOT)
+            raise (NoSpaceError if full else KluisError)(
                 f"the target {os.fsdecode(self.path)!r} cannot be used: {failure.strerror}; "
                 "nothing was restored; choose another --target"
             ) from failure

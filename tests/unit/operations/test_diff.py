@@ -54,7 +54,9 @@ def test_metadata_only_when_asked_for(place: Place) -> None:
     (place.source / "docs" / "report.odt").chmod(0o600)
     place.backup(START_NS + DAY_NS)
     assert changes(place, LAST_TWO) == []
-    assert changes(place, DiffOptions("latest~1", "latest", metadata=True)) == [
+    below = place.path()
+    options = DiffOptions("latest~1", "latest", below, below, metadata=True)
+    assert changes(place, options) == [
         ("metadata", b"docs/report.odt"),
         ("metadata", b"letter.txt"),
     ]

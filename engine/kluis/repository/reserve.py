@@ -1,0 +1,46 @@
+"""Room that is given up when the medium is full, so that a deletion can still be recorded."""
+
+from __future__ import annotations
+
+from kluis.errors import KluisError, NoSpaceError
+from kluis.format import names
+from kluis.format.ledger import Event
+from kluis.repository.access import Repository
+from kluis.repository.create import RESERVE_BYTES
+
+# The reserve comes back only where it does not fill the medium again.
+FREE_BEFORE_RESERVE_BYTES = 8 * RESERVE_BYTES
+
+
+def append_deletion(repository: Repository, events: tuple[Event, ...]) -> None:
+    """Appends a record that gives room back; on a full medium the reserve makes room for it."""
+    ledger, signer = repository.ledger, repository.session.signer
+    try:
+        ledger.append(events, signer, repository.surroundings)
+    except NoSpaceError:
+        if not give_up(repository):
+            raise
+        ledger.append(events, signer, repository.surroundings)
+
+
+def give_up(repository: Repository) -> bool:
+    """Deletes the reserve; False if it is gone already."""
+    storage = repository.storage
+    if not storage.exists(names.RESERVE):
+        return False
+    storage.delete(names.RESERVE)
+    storage.barrier()
+    return True
+
+
+def take_back(repository: Repository) -> None:
+    """Fills the reserve again once there is room; no reason to fail."""
+    storage = repository.storage
+    free = storage.free_space()
+    if storage.exists(names.RESERVE) or free is None or free < FREE_BEFORE_RESERVE_BYTES:
+        return
+    try:
+        storage.put(names.RESERVE, [bytes(RESERVE_BYTES)])
+        storage.barrier()
+    except KluisError:
+        return
