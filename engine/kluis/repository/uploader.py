@@ -20,8 +20,9 @@ from kluis.storage.base import Storage
 from kluis.surroundings import Surroundings
 
 SEGMENT_SECONDS = 300.0
-# Packs in flight to a slow medium, so that memory stays bounded.
-WRITES_IN_FLIGHT = 2
+# Packs on their way to a slow medium: one is written while the next is filled, no more, since
+# each takes 16 MiB.
+WRITES_IN_FLIGHT = 1
 
 
 @dataclass

@@ -71,7 +71,7 @@ def test_no_repository_is_said_and_nothing_made(place: Place) -> None:
 def test_a_cache_in_use_is_left_alone(place: Place) -> None:
     place.backup()
     before = files(place)
-    with place.open() as repository, repository.cache.lock_table():
-        with pytest.raises(KluisError, match="not deleted"):
-            cleared(place)
+    refused = pytest.raises(KluisError, match="not deleted")
+    with place.open() as repository, repository.cache.lock_table(), refused:
+        cleared(place)
     assert files(place) == before

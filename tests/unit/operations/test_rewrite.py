@@ -21,10 +21,10 @@ from kluis.options import (
     LsOptions,
     PruneOptions,
     RewriteOptions,
+    SnapshotFilter,
     SnapshotsOptions,
 )
 from kluis.repository.selection import choose
-from kluis.options import SnapshotFilter
 from kluis.results import RewriteResult
 from tests.repositories import DAY_NS, START_NS, Place
 

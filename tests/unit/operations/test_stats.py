@@ -19,7 +19,9 @@ def two_snapshots(place: Place) -> int:
     place.write("new", b"n" * 1000)
     place.write("letter copy.txt", "Dear Ann,\n" * 50)
     place.backup(START_NS + DAY_NS)
-    return sum(p.stat().st_size for p in place.source.rglob("*") if p.is_file() and p.name != "link")
+    return sum(
+        p.stat().st_size for p in place.source.rglob("*") if p.is_file() and p.name != "link"
+    )
 
 
 def test_as_restored(place: Place) -> None:

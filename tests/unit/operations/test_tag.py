@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from kluis.errors import NotFoundError, UsageError
+from kluis.listing import SnapshotInfo
 from kluis.operations.backup import backup
 from kluis.operations.forget import forget
 from kluis.operations.hold import hold
@@ -17,7 +18,6 @@ from kluis.options import (
     SnapshotsOptions,
     TagOptions,
 )
-from kluis.listing import SnapshotInfo
 from kluis.results import RewriteResult
 from tests.repositories import DAY_NS, START_NS, Place, days_of_snapshots
 

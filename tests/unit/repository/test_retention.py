@@ -29,7 +29,10 @@ def moment(text: str) -> int:
 
 
 def kept(
-    times: list[int], policy: KeepPolicy, zone: tzinfo = UTC, tags: dict[int, tuple[str, ...]] | None = None
+    times: list[int],
+    policy: KeepPolicy,
+    zone: tzinfo = UTC,
+    tags: dict[int, tuple[str, ...]] | None = None,
 ) -> dict[int, tuple[str, ...]]:
     """Place in the list -> why it stays, for those that do."""
     candidates = [Candidate(at, (tags or {}).get(n, ())) for n, at in enumerate(times)]
@@ -53,9 +56,7 @@ def earlier(time_ns: int, span: CalendarSpan, zone: tzinfo) -> int:
     return seconds * NS + time_ns % NS
 
 
-def newest_of_each(
-    times: list[int], period: Callable[[datetime], str], zone: tzinfo
-) -> list[int]:
+def newest_of_each(times: list[int], period: Callable[[datetime], str], zone: tzinfo) -> list[int]:
     """Places of the newest snapshot of each period, newest period first."""
     newest: dict[str, int] = {}
     for place, time_ns in enumerate(times):
@@ -92,16 +93,14 @@ def judge(times: list[int], policy: KeepPolicy, zone: tzinfo) -> set[int]:
 
 
 # Dense enough that many share an hour, a day, a week; and some years apart.
-gaps = st.one_of(
-    st.integers(0, 7200), st.integers(0, 3 * 86_400), st.integers(0, 500 * 86_400)
-)
+gaps = st.one_of(st.integers(0, 7200), st.integers(0, 3 * 86_400), st.integers(0, 500 * 86_400))
 counts = st.one_of(st.just(0), st.integers(-1, 6))
 spans = st.none() | st.builds(
     CalendarSpan, st.integers(0, 3), st.integers(0, 14), st.integers(0, 40), st.integers(0, 50)
 )
 policies = st.builds(
     KeepPolicy,
-    **{name: counts for name in ("last", *PERIODS)},
+    **dict.fromkeys(("last", *PERIODS), counts),
     **{f"within_{name}": spans for name in PERIODS},
     within=spans,
 )
@@ -147,7 +146,11 @@ def test_reasons_are_in_the_words_of_restic() -> None:
 
 
 def test_a_week_is_that_of_iso_over_the_end_of_a_year() -> None:
-    times = [moment("2024-12-29T00:00:00"), moment("2024-12-31T00:00:00"), moment("2025-01-05T23:00:00")]
+    times = [
+        moment("2024-12-29T00:00:00"),
+        moment("2024-12-31T00:00:00"),
+        moment("2025-01-05T23:00:00"),
+    ]
     assert set(kept(times, KeepPolicy(weekly=1))) == {2}
     assert set(kept(times, KeepPolicy(weekly=2))) == {0, 2}
     assert set(kept(times, KeepPolicy(yearly=2))) == {1, 2}

@@ -39,6 +39,7 @@ class BackupSession:
     keys: ChunkKeys
     sizes: ChunkSizes
     pool: ThreadPoolExecutor
+    writing: ThreadPoolExecutor
     writer: RunWriter
     uploader: Uploader
     alive: AliveMark
@@ -54,6 +55,7 @@ class BackupSession:
     def close(self) -> None:
         """Ends the threads and the cache; what was not committed does not count."""
         self.pool.shutdown(wait=True, cancel_futures=True)
+        self.writing.shutdown(wait=True, cancel_futures=True)
         self.dedup.close()
         self.alive.abandon()
 
@@ -93,7 +95,8 @@ def open_session(repository: Repository, options: BackupOptions) -> BackupSessio
     keys = chunk_keys(domain.dedup())
     sizes = chunk_sizes(repository, "default")
     pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="kluis")
-    uploader = Uploader(storage, run, client, machine, pool)
+    writing = ThreadPoolExecutor(1, thread_name_prefix="kluis-write")
+    uploader = Uploader(storage, run, client, machine, writing)
     uploader.durable = lambda listed: dedup.learn(run.id, listed)
     level = options.compression.level
     writer = RunWriter(run, keys, dedup, uploader, pool, machine, level, options.compression.probe)
@@ -111,6 +114,7 @@ def open_session(repository: Repository, options: BackupOptions) -> BackupSessio
         keys,
         sizes,
         pool,
+        writing,
         writer,
         uploader,
         repository.cache.begin_run(run.id),
