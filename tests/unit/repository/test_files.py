@@ -71,8 +71,8 @@ def test_an_empty_file_and_positions_outside(place: Place) -> None:
         assert file.read() == b""
         assert file.seek(10) == 10
         assert file.read(5) == b""
-        with pytest.raises(ValueError, match="start"):
-            file.raw.seek(-1)
+        with pytest.raises(ValueError, match=r"start|negative"):
+            file.seek(-1)
         assert not file.writable()
 
 
@@ -120,8 +120,7 @@ def test_damage_is_raised_before_a_wrong_byte_is_given(place: Place) -> None:
     data[len(data) // 2] ^= 1
     largest.write_bytes(data)
     with place.open() as repository, repository.open_file("latest", place.path("photo")) as file:
-        got = b""
+        got = bytearray()
         with pytest.raises(DamageError):
-            while piece := file.read(10_000):
-                got += piece
+            got.extend(byte for piece in iter(lambda: file.read(10_000), b"") for byte in piece)
         assert content.startswith(got)

@@ -1,0 +1,1 @@
+"""How a restore reads frames and writes files; used by `restore` alone."""

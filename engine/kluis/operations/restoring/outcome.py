@@ -1,0 +1,174 @@
+"""What became of a restore: counts, problems, losses, and what the caller is told meanwhile."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass, field
+from typing import Literal
+
+from kluis import events
+from kluis.errors import KluisError, NoSpaceError
+from kluis.events import Context, Damage, DamageFound, FileDone, FileProblem, Progress, Warning_
+from kluis.options import RestoreOptions
+from kluis.results import RestoreResult
+from kluis.source.paths import joined
+from kluis.source.problem import Problem, reason_of
+from kluis.surroundings import Surroundings
+
+PROGRESS_SECONDS = 0.2
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+FORBIDDEN = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+LOST_FILE = "not restored; all others are"
+
+Action = Literal["restored", "unchanged", "skipped", "deleted"]
+
+
+@dataclass
+class Outcome:
+    """Gathers what happens. `source` is the path in the snapshot of what goes to `target`."""
+
+    context: Context
+    machine: Surroundings
+    source: bytes
+    target: bytes
+    files_expected: int | None = None
+    bytes_expected: int | None = None
+    files: dict[Action, int] = field(default_factory=lambda: dict.fromkeys(_ACTIONS, 0))
+    files_total: int = 0
+    bytes_total: int = 0
+    bytes_restored: int = 0
+    folders: int = 0
+    others: int = 0
+    verified: int = 0
+    problems: list[events.Problem] = field(default_factory=list)
+    _losses: dict[tuple[str, str, str], list[bytes]] = field(default_factory=dict)
+    _files_done: int = 0
+    _bytes_done: int = 0
+    _told: float = 0.0
+
+    def path(self, folder: bytes, name: bytes = b"") -> bytes:
+        """The path in the snapshot of what has this place in the target."""
+        return joined(joined(self.source, folder), name) or b"/"
+
+    def problem(self, problem: Problem) -> None:
+        """Notes what could not be made or set; raises if nothing at all can be written."""
+        if problem.errno in FULL:
+            raise self._full(problem)
+        if problem.errno in FORBIDDEN and self._nothing_written() and self._at_top(problem):
+            raise KluisError(
+                f"cannot write into the target {_shown(self.target)}: {problem.reason}; nothing "
+                "was restored. Next: choose another --target, or another user"
+            )
+        self._note(problem.event())
+
+    def failed(self, folder: bytes, name: bytes, operation: str, failure: OSError) -> None:
+        """The same, for an entry of the target that an error of the system hit."""
+        path = joined(joined(self.target, folder), name)
+        self.problem(Problem(path, operation, failure.errno or errno.EIO))
+
+    def differs(self, folder: bytes, name: bytes, reason: str) -> None:
+        """Notes that a file read back from the target is not what was written."""
+        path = joined(joined(self.target, folder), name)
+        self._note(events.Problem(path, "verify", reason))
+
+    def lost(self, path: bytes, where: str, what: str, means: str = LOST_FILE) -> None:
+        """Notes that what the snapshot has at `path` cannot be had from the repository."""
+        self._losses.setdefault((where, what, means), []).append(path)
+
+    def warn(self, code: str, message: str) -> None:
+        """Tells something that is no failure."""
+        self.context.events(Warning_(code, message))
+
+    def file(self, folder: bytes, name: bytes, action: Action, size: int) -> None:
+        """Counts a file that was dealt with."""
+        self.files[action] += 1
+        if action == "restored":
+            self.bytes_restored += size
+        self._done(folder, name, action, size)
+
+    def other(self, folder: bytes, name: bytes, action: Action) -> None:
+        """Counts a link, fifo or device that was dealt with."""
+        if action == "restored":
+            self.others += 1
+        if self.context.each_file:
+            self.context.events(FileDone(self.path(folder, name), action))
+
+    def deleted(self, folder: bytes, name: bytes) -> None:
+        """Counts an entry that the snapshot does not have."""
+        self.files["deleted"] += 1
+        if self.context.each_file:
+            self.context.events(FileDone(joined(joined(self.target, folder), name), "deleted"))
+
+    def result(self, snapshot: str, options: RestoreOptions, seconds: float) -> RestoreResult:
+        """All of it; tells of the losses."""
+        damages = tuple(
+            Damage(where, what, means, tuple(sorted(paths)), "kluis repair")
+            for (where, what, means), paths in self._losses.items()
+        )
+        for damage in damages:
+            self.context.events(DamageFound(damage))
+        return RestoreResult(
+            snapshot_id=snapshot,
+            target=self.target,
+            files_total=self.files_total,
+            files_restored=self.files["restored"],
+            files_unchanged=self.files["unchanged"],
+            files_skipped=self.files["skipped"],
+            dirs_restored=self.folders,
+            others_restored=self.others,
+            deleted=self.files["deleted"],
+            bytes_total=self.bytes_total,
+            bytes_restored=self.bytes_restored,
+            problems=tuple(self.problems),
+            damages=damages,
+            files_verified=self.verified,
+            dry_run=options.dry_run,
+            duration_seconds=seconds,
+        )
+
+    def _note(self, problem: events.Problem) -> None:
+        self.problems.append(problem)
+        self.context.events(FileProblem(problem))
+
+    def _done(self, folder: bytes, name: bytes, action: Action, size: int) -> None:
+        self._files_done += 1
+        self._bytes_done += size
+        if self.context.each_file:
+            self.context.events(FileDone(self.path(folder, name), action, size))
+        now = self.machine.monotonic()
+        if now - self._told >= PROGRESS_SECONDS:
+            self._told = now
+            self.context.events(
+                Progress(
+                    self._files_done,
+                    self._bytes_done,
+                    self.files_expected,
+                    self.bytes_expected,
+                    len(self.problems),
+                    self.path(folder, name),
+                )
+            )
+
+    def _nothing_written(self) -> bool:
+        return not (self.folders or self.others or self.files["restored"])
+
+    def _at_top(self, problem: Problem) -> bool:
+        """Whether it is the target itself that refuses a new entry."""
+        return problem.operation == "create" and problem.path.rpartition(b"/")[0] == (
+            self.target.rstrip(b"/")
+        )
+
+    def _full(self, problem: Problem) -> NoSpaceError:
+        return NoSpaceError(
+            f"no space left in the target {_shown(self.target)} for {_shown(problem.path)}: "
+            f"{reason_of(problem.errno)}; {self.files['restored']} files are restored. Next: free "
+            "some space and repeat the command: what is there and right is not written again"
+        )
+
+
+_ACTIONS: tuple[Action, ...] = ("restored", "unchanged", "skipped", "deleted")
+
+
+def _shown(path: bytes) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
