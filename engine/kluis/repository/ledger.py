@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from kluis.errors import AlreadyExistsError, DamageError, FormatError, NotFoundError
+from kluis.errors import (
+    AlreadyExistsError,
+    DamageError,
+    FormatError,
+    NotFoundError,
+    RefusedError,
+)
 from kluis.format import crypt, ledger, names
 from kluis.format.ledger import Checkpoint, Event
 from kluis.repository.small import Copies, read_copies, read_or_none
@@ -80,8 +86,14 @@ class Ledger:
     def append(self, events: tuple[Event, ...], signer: Signer, surroundings: Surroundings) -> None:
         """Appends one record to the head that was read; durable, with its twin, on return.
 
-        Raises `LedgerMovedError` if the head is not the newest one.
+        Raises `LedgerMovedError` if the head is not the newest one, `RefusedError` if this key
+        may not say it: a record that readers would skip is not written.
         """
+        if not self.state.entitled(signer.verify, self.identity.owner_verify, events):
+            raise RefusedError(
+                "this key may not do that: the owner has not given it the right, or took it "
+                "back. Nothing was recorded. Next: use a key of a role that may"
+            )
         self._complete_twins()
         n = max([self.state.head, *self.broken]) + 1
         data = self._seal(n, events, signer, surroundings)

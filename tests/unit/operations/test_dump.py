@@ -128,6 +128,21 @@ def test_damage_is_named_and_leaves_an_archive_that_can_be_read(place: Place) ->
                 assert content.read() == Path(os.fsdecode(path)).read_bytes()
 
 
+def test_damage_leaves_a_zip_that_can_be_read(place: Place) -> None:
+    place.write("photo", os.urandom(1_000_000))
+    place.backup()
+    _damage_some_data(place)
+    data, result = dumped(place, "", "zip")
+    assert result.exit_status == 4
+    lost = {os.fsdecode(path) for damage in result.damages for path in damage.files}
+    assert f"{place.source}/photo" in lost
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.testzip() is None
+        for name in archive.namelist():
+            if f"/{name}" not in lost and name.endswith(".txt"):
+                assert archive.read(name) == Path(f"/{name}").read_bytes()
+
+
 def test_a_damaged_file_ends_before_its_first_wrong_byte(place: Place) -> None:
     content = os.urandom(1_000_000)
     place.write("photo", content)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from blake3 import blake3
@@ -34,7 +34,7 @@ def open_listing(trees: TreeReader, content: Content) -> Listing:
     """The tree at `content`; `DamageError`, at once or from the entries, if it is not whole."""
     if not content.extents:
         return Listing(iter(()))
-    if content.size <= KEPT_TREE_BYTES:
+    if content.size <= KEPT_TREE_BYTES and not content.listed:
         data = b"".join(trees.stream(content, TREE))
 
         def read(offset: int, size: int) -> bytes:
@@ -91,6 +91,8 @@ class _TreeStream:
                 position += length
             if stream_digest(trees.keys, records) != digest:
                 raise DamageError(_DIFFERENT)
+        if position != content.size:
+            raise DamageError("a directory is not as long as its extents")
 
     def read(self, offset: int, size: int) -> bytes:
         """`size` bytes from `offset` on, fewer at the end."""
@@ -108,12 +110,9 @@ class _TreeStream:
     def _piece(self, piece: Piece) -> bytes:
         extent = piece.extent
         if extent.run == tree.HOLE_RUN:
-            return bytes(extent_length(extent))
+            raise DamageError("a directory with holes, which none has")
         opened = self._trees.frames.open(extent.run, extent.n)
         data = opened.plain[extent.offset : extent.offset + extent.length]
         if blake3(data, key=self._key).digest(HASH_BYTES) != piece.hash16:
             raise DamageError(_DIFFERENT)
         return data
-
-
-Check = Callable[[], None]

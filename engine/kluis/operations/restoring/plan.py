@@ -1,0 +1,153 @@
+"""A batch: files that are restored together, planned by the frames that they need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from kluis.format.tree import Extent
+from kluis.repository.content import Content
+from kluis.source.setting import Metadata
+from kluis.source.target import Placed
+
+# More in a batch: fewer frames that two batches need. Less: less memory (1 KB a file at most).
+BATCH_BYTES = 128 << 20
+BATCH_ITEMS = 8192
+BATCH_PATH_BYTES = 4 << 20
+
+Frame = tuple[bytes, int]
+
+
+@dataclass(slots=True)
+class Small:
+    """A file without more than content and a stat record, whose content is one extent or none."""
+
+    folder: bytes
+    name: bytes
+    wanted: Metadata
+    content: Content
+    replace: bool
+
+
+@dataclass(slots=True)
+class Block:
+    """Extents that one digest covers, and the records of their chunks as they come in."""
+
+    digest: bytes
+    records: list[bytes]
+    missing: int
+
+
+@dataclass(slots=True, eq=False)
+class Large:
+    """A file that is written in parts, in the order in which their frames are read."""
+
+    folder: bytes
+    name: bytes
+    wanted: Metadata
+    content: Content
+    replace: bool = False
+    reuse: bool = False
+    """Only what is wrong of the file that is there gets written."""
+    placed: Placed | None = None
+    waiting: int = 0
+    """Parts that are planned and not written yet."""
+    failed: bool = False
+    done: bool = False
+
+
+@dataclass(slots=True)
+class Part:
+    """A stretch of a frame that goes to an offset of a file; `block` is None if proved before."""
+
+    file: Large
+    offset: int
+    start: int
+    length: int
+    block: Block | None
+    slot: int
+
+
+@dataclass(slots=True)
+class Link:
+    """One more name for a file of this or an earlier batch."""
+
+    first: Large | Placed
+    folder: bytes
+    name: bytes
+    wanted: Metadata
+    content: Content
+    replace: bool
+
+
+@dataclass(slots=True)
+class Needed:
+    """What files of a batch need of one frame."""
+
+    small: list[Small] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
+
+
+@dataclass
+class Batch:
+    """Work that is planned and not done. Folders are finished after all else, in order."""
+
+    frames: dict[Frame, Needed] = field(default_factory=dict)
+    empty: list[Small] = field(default_factory=list)
+    large: list[Large] = field(default_factory=list)
+    """Those of which no further part will come."""
+    links: list[Link] = field(default_factory=list)
+    folders: list[tuple[Placed, Metadata]] = field(default_factory=list)
+    _bytes: int = 0
+    _items: int = 0
+    _path_bytes: int = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether it is time to do the work."""
+        return (
+            self._bytes >= BATCH_BYTES
+            or self._items >= BATCH_ITEMS
+            or self._path_bytes >= BATCH_PATH_BYTES
+        )
+
+    def add_small(self, small: Small) -> None:
+        """Plans a file that one frame holds, or that is empty."""
+        content = small.content
+        if content.extents:
+            run, n, _, _ = content.extents[0]
+            self._needed((run, n)).small.append(small)
+        else:
+            self.empty.append(small)
+        self._count(content.size, small.folder)
+
+    def add_part(self, part: Part, extent: Extent) -> None:
+        """Plans a part of a file."""
+        self._needed((extent.run, extent.n)).parts.append(part)
+        part.file.waiting += 1
+        self._count(part.length, b"")
+
+    def add_large(self, large: Large) -> None:
+        """All parts of the file are planned."""
+        self.large.append(large)
+        self._count(0, large.folder)
+
+    def add_link(self, link: Link) -> None:
+        """Plans a further name."""
+        self.links.append(link)
+        self._count(0, link.folder)
+
+    def add_folder(self, placed: Placed, wanted: Metadata) -> None:
+        """The folder is finished once all that lies in it is there."""
+        self.folders.append((placed, wanted))
+        self._count(0, placed.folder)
+
+    def _needed(self, frame: Frame) -> Needed:
+        found = self.frames.get(frame)
+        if found is None:
+            found = self.frames[frame] = Needed()
+        return found
+
+    def _count(self, size: int, folder: bytes) -> None:
+        self._bytes += size
+        self._items += 1
+        self._path_bytes += len(folder)
