@@ -41,6 +41,7 @@ class ClientCache:
         self._vault = LocalStorage.make(base, durable=False)
         self.folder = f"{base}/{base32(store)}"
         self.storage = LocalStorage.make(self.folder, durable=False)
+        self._durable = LocalStorage.make(self.folder)
 
     def table_folder(self) -> str:
         """Where the dedup table keeps its files."""
@@ -79,8 +80,11 @@ class ClientCache:
         return [data[i : i + RUN_BYTES] for i in range(0, len(data), RUN_BYTES)]
 
     def keep_runs(self, runs: list[bytes]) -> None:
-        """Keeps the local numbers of runs; must happen before the table learns of them."""
-        self._write(self.storage, RUNS, b"".join(runs))
+        """Keeps the local numbers of runs; must happen before the table learns of them.
+
+        Durable: after a power cut a number that the table knows must not be given again.
+        """
+        self._write(self._durable, RUNS, b"".join(runs))
 
     def begin_run(self, run: bytes) -> AliveMark:
         """Marks a run of this client as being written, until the mark is closed."""

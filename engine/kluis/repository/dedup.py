@@ -70,7 +70,10 @@ class DedupCache:
                     if group.run == run:
                         last = max(last, group.first_n + len(group.stored) // 4 - 1)
         if last >= 0:
-            self.table.settle(self.number(run), last + 1)
+            number = self.number(run)
+            # Settled entries count only where the run's frames are allowed.
+            self.table.set_usable(number, b"\xff" * (last // 8 + 1))
+            self.table.settle(number, last + 1)
             self.table.flush()
 
 

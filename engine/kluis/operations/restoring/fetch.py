@@ -15,7 +15,6 @@ from kluis.format.frame import DATA
 from kluis.operations.restoring.chunks import Stretch, check_stretches
 from kluis.repository.index import Location
 from kluis.repository.packs import OpenPack
-from kluis.repository.reader import OpenFrame
 from kluis.repository.trees import TreeReader
 
 Frame = tuple[bytes, int]
@@ -74,6 +73,9 @@ class _Group:
         self.plain += place.plain_bytes
 
 
+_Opening = Future[list[Opened | None]]
+
+
 class Fetcher:
     """Opens frames for one restore; every byte that is asked for is hashed."""
 
@@ -100,9 +102,9 @@ class Fetcher:
 
         At most some MiB are expanded ahead of who takes them.
         """
-        ahead: deque[tuple[_Group, Future[list[OpenFrame | None]] | None]] = deque()
+        ahead: deque[tuple[_Group, _Opening | None]] = deque()
         for group in self._groups(wanted):
-            ahead.append((group, self._submit(group)))
+            ahead.append((group, self._submit(group, wanted)))
             if len(ahead) > GROUPS_AHEAD:
                 yield from self._take(*ahead.popleft(), wanted)
         while ahead:
@@ -117,3 +119,94 @@ class Fetcher:
         except (DamageError, NotFoundError, StorageError) as error:
             return Lost(frame, self._where(frame), str(error))
         return Opened(frame, opened.plain, check_stretches(opened, self._key, stretches))
+
+    def _groups(self, wanted: Mapping[Frame, Sequence[Stretch]]) -> list[_Group]:
+        """Packs in the order in which they are needed first, each read forwards."""
+        by_pack: dict[int, list[tuple[Frame, Location]]] = {}
+        groups = []
+        for frame in wanted:
+            places = self._frames.places(*frame)
+            if places:
+                by_pack.setdefault(places[0].pack, []).append((frame, places[0]))
+            else:
+                groups.append(_Group(-1, [(frame, _NOWHERE)]))
+        for pack, found in by_pack.items():
+            found.sort(key=lambda item: item[1].offset)
+            groups.append(_Group(pack))
+            for frame, place in found:
+                if not groups[-1].takes(place):
+                    groups.append(_Group(pack))
+                groups[-1].add(frame, place)
+        return groups
+
+    def _submit(
+        self, group: _Group, wanted: Mapping[Frame, Sequence[Stretch]]
+    ) -> _Opening | None:
+        """Begins to open a group; None if its pack's directory cannot be had.
+
+        Directories are read by this thread alone. The threads of the pool find those of the
+        packs in flight among the ones that are kept: there are far more of these.
+        """
+        if group.pack < 0:
+            return None
+        index = self._trees.frames.index
+        try:
+            pack = self._frames.directories.get(
+                index.pack_name(group.pack), index.packs[group.pack].size
+            )
+        except MediumGoneError:
+            raise
+        except (DamageError, NotFoundError, StorageError):
+            return None
+        return self._pool.submit(self._open, pack, group, wanted)
+
+    def _open(
+        self, pack: OpenPack, group: _Group, wanted: Mapping[Frame, Sequence[Stretch]]
+    ) -> list[Opened | None]:
+        """In a thread of the pool: each frame of the group, None where something is wrong."""
+        first, last = group.frames[0][1], group.frames[-1][1]
+        end = last.offset + last.stored_bytes
+        results: list[Opened | None] = []
+        try:
+            data = self._frames.storage.read(pack.name, first.offset, end - first.offset)
+        except (DamageError, NotFoundError, StorageError):
+            return [None] * len(group.frames)
+        for frame, place in group.frames:
+            start = place.offset - first.offset
+            results.append(
+                self._open_one(pack, frame, data[start : start + place.stored_bytes], wanted[frame])
+            )
+        return results
+
+    def _open_one(
+        self, pack: OpenPack, frame: Frame, stored: bytes, stretches: Sequence[Stretch]
+    ) -> Opened | None:
+        number = pack.places.get(frame)
+        if number is None:
+            return None
+        try:
+            opened = self._frames.expand_at(pack, number, stored)
+        except (DamageError, NotFoundError, StorageError):
+            return None
+        return Opened(frame, opened.plain, check_stretches(opened, self._key, stretches))
+
+    def _take(
+        self,
+        group: _Group,
+        opening: _Opening | None,
+        wanted: Mapping[Frame, Sequence[Stretch]],
+    ) -> Iterator[Opened | Lost]:
+        """The frames of a group as they are ready; those that failed are tried by themselves."""
+        results = opening.result() if opening is not None else [None] * len(group.frames)
+        for (frame, _), opened in zip(group.frames, results, strict=True):
+            self._check()
+            yield opened or self.fetch_one(frame, wanted[frame])
+
+    def _where(self, frame: Frame) -> str:
+        places = self._frames.places(*frame)
+        if places:
+            return self._frames.index.pack_name(places[0].pack)
+        return f"{names.INDEX}/{names.base32(frame[0])}"
+
+
+_NOWHERE = Location(-1, 0, 0, 0, DATA)
