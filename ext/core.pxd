@@ -96,6 +96,7 @@ cdef extern from "scan.h" nogil:
                       const uint8_t *keep, uint8_t *kept_records, uint8_t *kept_names)
     void kluis_diff_entries(const kluis_side *old, const kluis_side *new, kluis_instant racy,
                             uint32_t *matches)
+    void kluis_hide_device(const uint8_t *records, size_t count, uint64_t device, uint8_t *hidden)
     int kluis_any_racy(const uint8_t *records, size_t count, kluis_instant racy)
 
 

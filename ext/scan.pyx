@@ -6,6 +6,7 @@ from core cimport (
     KLUIS_ENTRY_SIZE,
     kluis_any_racy,
     kluis_diff_entries,
+    kluis_hide_device,
     kluis_instant,
     kluis_listing,
     kluis_listing_free,
@@ -18,7 +19,7 @@ from core cimport (
     kluis_stat_entry,
 )
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 RECORD_SIZE = KLUIS_ENTRY_SIZE
@@ -35,11 +36,17 @@ cdef inline bytes room(size_t size):
     return PyBytes_FromStringAndSize(NULL, <Py_ssize_t>size)
 
 
-cdef size_t count_of(bytes records, bytes names) except? 0:
-    """How many records there are, once they and the names are known to fit together."""
+cdef size_t whole_records(bytes records) except? 0:
+    """How many records there are."""
     cdef size_t count = <size_t>len(records) // KLUIS_ENTRY_SIZE
     if <size_t>len(records) != count * KLUIS_ENTRY_SIZE or count >= NO_ENTRY:
         raise ValueError(f"{len(records)} bytes are no whole records of {RECORD_SIZE}")
+    return count
+
+
+cdef size_t count_of(bytes records, bytes names) except? 0:
+    """How many records there are, once they and the names are known to fit together."""
+    cdef size_t count = whole_records(records)
     if kluis_records_check(start(records), count, <size_t>len(names)):
         raise ValueError(f"the records' names do not take {len(names)} bytes")
     return count
@@ -158,9 +165,18 @@ def diff_entries(
     return matches
 
 
+def hide_device(bytes records not None, uint64_t device):
+    """Returns the records of a directory on `device` with 0 as device, or 1 for what lies elsewhere.
+
+    Of directories it is 0 in any case. Numbers of devices change; these do not.
+    """
+    cdef size_t count = whole_records(records)
+    hidden = room(count * KLUIS_ENTRY_SIZE)
+    kluis_hide_device(start(records), count, device, <uint8_t *>start(hidden))
+    return hidden
+
+
 def any_racy(bytes records not None, int64_t racy_s, uint32_t racy_ns):
     """True if an entry that is no directory has an mtime or ctime not older than the instant."""
-    cdef size_t count = <size_t>len(records) // KLUIS_ENTRY_SIZE
-    if <size_t>len(records) != count * KLUIS_ENTRY_SIZE:
-        raise ValueError(f"{len(records)} bytes are no whole records of {RECORD_SIZE}")
+    cdef size_t count = whole_records(records)
     return bool(kluis_any_racy(start(records), count, kluis_instant(racy_s, racy_ns)))

@@ -326,6 +326,15 @@ void kluis_diff_entries(const struct kluis_side *old, const struct kluis_side *n
     }
 }
 
+void kluis_hide_device(const uint8_t *records, size_t count, uint64_t device, uint8_t *hidden) {
+    memcpy(hidden, records, count * KLUIS_ENTRY_SIZE);
+    for (size_t i = 0; i < count; i++) {
+        struct kluis_entry entry = load(records, i);
+        uint64_t dev = S_ISDIR(entry.mode) || entry.dev == device ? 0 : 1;
+        memcpy(hidden + i * KLUIS_ENTRY_SIZE + offsetof(struct kluis_entry, dev), &dev, sizeof dev);
+    }
+}
+
 int kluis_any_racy(const uint8_t *records, size_t count, struct kluis_instant racy) {
     for (size_t i = 0; i < count; i++) {
         struct kluis_entry entry = load(records, i);

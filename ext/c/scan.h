@@ -109,6 +109,11 @@ struct kluis_instant {
 void kluis_diff_entries(const struct kluis_side *old, const struct kluis_side *new,
                         struct kluis_instant racy, uint32_t *matches);
 
+/* Copies the records with 0 as the device of directories and of what lies on `device`, which is the
+ * directory's own, and 1 for what lies elsewhere. The system gives a file system another number
+ * after a restart or in another socket: records are compared without it. */
+void kluis_hide_device(const uint8_t *records, size_t count, uint64_t device, uint8_t *hidden);
+
 /* 1 if an entry other than a directory has an mtime or ctime that is not older than `racy`. */
 int kluis_any_racy(const uint8_t *records, size_t count, struct kluis_instant racy);
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.lint.project import all_files, text
 
 FILE_LINES = {".py": 400, ".pyx": 300, ".pxd": 300, ".c": 600, ".h": 150}
+SINGLE_FILES = {Path("engine/kluis/documents/kluis-reader.py"): 500}  # one file by its nature
 KERNEL_FILE_LINES = 800
 FUNCTION_LINES = {".py": 60, ".pyx": 40, ".c": 70}
 PARAMETERS = 5
@@ -109,7 +110,8 @@ def c_functions(path: Path) -> Iterator[tuple[str, int]]:
 def excesses(path: Path) -> Iterator[Excess]:
     """All that is larger in this file than it may be."""
     suffix = path.suffix
-    limit = KERNEL_FILE_LINES if _is_kernel(path) else FILE_LINES[suffix]
+    usual = KERNEL_FILE_LINES if _is_kernel(path) else FILE_LINES[suffix]
+    limit = SINGLE_FILES.get(path, usual)
     lines = text(path).splitlines()
     if len(lines) > limit:
         yield Excess(str(path), len(lines), limit)

@@ -10,6 +10,7 @@ import pytest
 from tests.lint.project import files, text
 
 ENGINE = Path("engine/kluis")
+READER = ENGINE / "documents" / "kluis-reader.py"  # no part of kluis: it stands alone on media
 MAY_TOUCH_FILES = (ENGINE / "storage", ENGINE / "source", ENGINE / "_native")
 MAY_ASK_THE_MACHINE = (ENGINE / "surroundings.py",)
 
@@ -62,8 +63,16 @@ def beyond(allowed: tuple[Path, ...]) -> list[Path]:
     return [
         path
         for path in files(".py", below=str(ENGINE))
-        if not any(path.is_relative_to(folder) for folder in allowed)
+        if path != READER and not any(path.is_relative_to(folder) for folder in allowed)
     ]
+
+
+def test_the_single_file_reader_imports_nothing_of_kluis() -> None:
+    for node in ast.walk(ast.parse(text(READER))):
+        if isinstance(node, ast.Import):
+            assert not any(alias.name.split(".")[0] == "kluis" for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            assert (node.module or "").split(".")[0] != "kluis"
 
 
 def test_only_storage_and_source_touch_files() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import struct
 import tempfile
 import threading
@@ -240,10 +241,11 @@ def test_stat_entry_follows_no_link_and_names_the_failure(tmp_path: Path) -> Non
 # Few values and many equal ones, so that every field of the comparison decides now and then.
 instants = st.tuples(st.integers(-1, 1), st.integers(0, 2))
 made_entries = st.builds(
-    lambda ino, mtime, ctime, mode, size: twin.Entry(
-        ino, 1, size, 0, 0, mtime[0], ctime[0], 0, mtime[1], ctime[1], 0, mode, 0, 0, 1, 0, 0
+    lambda ino, dev, mtime, ctime, mode, size: twin.Entry(
+        ino, dev, size, 0, 0, mtime[0], ctime[0], 0, mtime[1], ctime[1], 0, mode, 0, 0, 1, 0, 0
     ),
     st.integers(1, 2),
+    st.integers(0, 1),
     instants,
     instants,
     st.sampled_from([0o100644, 0o100600, 0o040755, 0o120777]),
@@ -328,6 +330,24 @@ def test_a_time_is_racy_from_the_very_instant_on(
     if mode == 0o100644:
         (index,) = struct.unpack("=I", scan.diff_entries(records, names, records, names, 6, 0))
         assert index == (scan.NO_ENTRY if racy else 0)
+
+
+@given(listings, st.integers(0, 2))
+def test_the_device_is_hidden_as_by_the_twin(listing: dict[bytes, twin.Entry], device: int) -> None:
+    records, names = packed(listing)
+    hidden = scan.hide_device(records, device)
+    assert hidden == twin.hide_device(records, device)
+    for (_, before), (_, after) in zip(
+        twin.entries(records, names), twin.entries(hidden, names), strict=True
+    ):
+        elsewhere = before.dev != device and not stat.S_ISDIR(before.mode)
+        assert after == before._replace(dev=int(elsewhere))
+
+
+def test_a_part_of_a_record_has_no_device() -> None:
+    for module in (scan, twin):
+        with pytest.raises(ValueError, match="no whole records"):
+            module.hide_device(bytes(scan.RECORD_SIZE - 1), 0)
 
 
 @given(st.binary(max_size=600), st.binary(max_size=20))

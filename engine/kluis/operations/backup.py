@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 
 from kluis import __version__
 from kluis.errors import KluisError, UsageError
-from kluis.events import Context, FileProblem, Progress, Stage
-from kluis.events import Problem as ReportedProblem
+from kluis.events import Context, Stage
 from kluis.format import crypt, names, snapshot
 from kluis.format.ledger import PackName, SnapshotMark
 from kluis.format.snapshot import Counts, Facts, Previous, Root
 from kluis.format.usemap import FrameSet
+from kluis.operations.archiving.basis import Basis, find_basis
 from kluis.operations.archiving.directories import DirectoryArchiver
 from kluis.operations.archiving.files import FileArchiver
 from kluis.operations.archiving.session import (
@@ -26,22 +26,19 @@ from kluis.operations.archiving.session import (
     open_session,
 )
 from kluis.operations.archiving.streams import store_stream
+from kluis.operations.archiving.telling import Teller
 from kluis.options import BackupOptions
 from kluis.repository.access import Repository
 from kluis.repository.commit import record_made, store_snapshot
 from kluis.repository.content import Content
 from kluis.repository.ledger import LedgerMovedError
-from kluis.repository.scancache import MARK_BYTES, CacheHead, ScanCache
+from kluis.repository.scancache import CacheHead
 from kluis.results import BackupResult
 from kluis.source.exclude import Exclusions
 from kluis.source.paths import absolute
-from kluis.source.problem import Problem
 from kluis.source.walk import WalkOptions, walk
 
-# FAT keeps mtimes of 2 s: within that "same time" does not mean "unchanged".
-RACY_NS = 2_000_000_000
 ATTEMPTS = 8
-PROGRESS_SECONDS = 0.2
 
 
 @dataclass
@@ -52,13 +49,9 @@ class Work:
     options: BackupOptions
     context: Context
     session: BackupSession
-    problems: list[ReportedProblem] = field(default_factory=list)
+    basis: Basis
+    teller: Teller
     finished: list[bytes] = field(default_factory=list)  # runs whose marks can go after the commit
-
-    def report(self, problem: Problem) -> None:
-        """Notes what could not be read; the backup goes on."""
-        self.problems.append(problem.event())
-        self.context.events(FileProblem(problem.event()))
 
 
 def backup(repository: Repository, options: BackupOptions, context: Context) -> BackupResult:
@@ -72,11 +65,7 @@ def backup(repository: Repository, options: BackupOptions, context: Context) -> 
         raise UsageError("nothing to back up: give a path, --files-from or --stdin")
     for _ in range(ATTEMPTS):
         context.events(Stage("reading the index"))
-        work = Work(repository, options, context, open_session(repository, options))
-        try:
-            result = _attempt(work)
-        finally:
-            work.session.close()
+        result = _attempt(repository, options, context)
         if result is not None:
             duration = repository.surroundings.monotonic() - begun
             return replace(result, duration_seconds=duration)
@@ -86,69 +75,72 @@ def backup(repository: Repository, options: BackupOptions, context: Context) -> 
     )
 
 
-def _attempt(work: Work) -> BackupResult | None:
+def _attempt(
+    repository: Repository, options: BackupOptions, context: Context
+) -> BackupResult | None:
     """One pass over the source; None if what it builds on was doomed meanwhile, or its run ended.
 
     What a lost attempt stored is found again by the next one.
     """
-    repository, session = work.repository, work.session
+    session = open_session(repository, options, context.cancel)
+    try:
+        basis = find_basis(repository, options, session)
+        teller = Teller(context, repository.surroundings.monotonic, *basis.totals())
+        work = Work(repository, options, context, session, basis, teller)
+        head = None
+        try:
+            result, head = _pass(work)
+        finally:
+            basis.cache.finish(head)
+    finally:
+        session.close()
+    return result
+
+
+def _pass(work: Work) -> tuple[BackupResult | None, CacheHead | None]:
+    """The result, and what the next run of the same paths may build on."""
+    repository, session, basis = work.repository, work.session, work.basis
     interrupted = _interrupted(work)
     started = repository.surroundings.now()
-    racy = _racy_instant(repository)
     files = _file_archiver(work)
-    cache = _scan_cache(work)
-    directories = DirectoryArchiver(files, cache, session.usable, racy, work.report)
-    directories.reread = _every(work.options.reread_share)
-    try:
-        root = _store_source(work, files, directories)
-        if not work.options.dry_run:
-            session.writer.flush()
-        counts = _counts(work, files, directories)
-        result = _result(work, directories, counts)
-        if work.options.dry_run:
-            session.alive.close()
-            cache.finish(None)
-            return result
-        facts, top = _describe(work, (started, counts), directories.totals.use_map(), root)
-        mark = _commit(work, facts, top, interrupted)
-    except BaseException:
-        cache.finish(None)
-        raise
+    directories = DirectoryArchiver(files, basis, session.usable)
+    root = _store_source(work, files, directories)
+    session.writer.flush()
+    counts = _counts(work, files, directories)
+    result = _result(work, directories, counts)
+    if work.options.dry_run:
+        session.alive.close()
+        return replace(result, time_ns=_time(work, started)), None
+    facts, top = _describe(work, (started, counts), directories.totals.use_map(), root)
+    mark = _commit(work, facts, top, interrupted)
     if mark is None:
-        cache.finish(None)
-        return None
-    turn = cache.head.turn + 1 if cache.head is not None else 1
-    cache.finish(CacheHead(mark.run, *racy, turn, facts.uses))
+        return None, None
     _remember_chain(work, mark)
+    head = CacheHead(
+        mark.run, *basis.racy, basis.turn() + 1, counts.files, counts.bytes, facts.uses
+    )
     identity = names.base32(mark.run)
-    return replace(result, snapshot_id=identity, short_id=identity[:8], time_ns=mark.time_ns)
+    done = replace(result, snapshot_id=identity, short_id=identity[:8], time_ns=mark.time_ns)
+    return done, head
 
 
 def _store_source(work: Work, files: FileArchiver, directories: DirectoryArchiver) -> Content:
     """Stores everything that was asked for; returns the tree of `/`."""
     options, context = work.options, work.context
+    context.events(Stage("backing up"))
     if options.stdin is not None:
         return store_stream(options.stdin, files, directories, work.repository.surroundings.now())
-    context.events(Stage("backing up"))
     skip = _own_folders(work.repository)
     walked = WalkOptions(options.one_file_system, skip)
-    last = 0.0
-    for directory in walk(options.paths, Exclusions(options.excludes), walked, work.report):
+    report = work.teller.report
+    for directory in walk(options.paths, Exclusions(options.excludes), walked, report):
         context.cancel.check()
         directories.store(directory)
-        now = work.repository.surroundings.monotonic()
-        if now - last >= PROGRESS_SECONDS:
-            last = now
-            totals = directories.totals
-            context.events(
-                Progress(
-                    totals.files, totals.size, errors=len(work.problems), current=directory.path
-                )
-            )
     if directories.totals.directories == 0 or not _found_any(work):
+        reasons = [f"{p.path.decode(errors='replace')}: {p.reason}" for p in work.teller.problems]
         raise KluisError(
             "nothing could be backed up: "
-            + "; ".join(f"{p.path.decode(errors='replace')}: {p.reason}" for p in work.problems)
+            + ("; ".join(reasons) or "what was named is left out, or is the repository itself")
             + ". No snapshot was made"
         )
     return directories.root().tree
@@ -156,7 +148,7 @@ def _store_source(work: Work, files: FileArchiver, directories: DirectoryArchive
 
 def _found_any(work: Work) -> bool:
     """False if every path that was asked for is missing."""
-    missing = {problem.path for problem in work.problems}
+    missing = {problem.path for problem in work.teller.problems}
     return any(absolute(path) not in missing for path in work.options.paths)
 
 
@@ -175,7 +167,7 @@ def _describe(
         client=session.client,
         previous=_previous(work),
         keyring_epoch=repository.session.epoch,
-        time_ns=started if options.time_ns is None else options.time_ns,
+        time_ns=_time(work, started),
         finished_ns=repository.surroundings.now(),
         host=options.host or host_name(),
         user=_user(),
@@ -187,14 +179,19 @@ def _describe(
         counts=counts,
         segments=session.run.next_segment,
         last_segment=session.run.previous_segment,
-        incomplete=bool(work.problems),
+        incomplete=bool(work.teller.problems),
         uses=uses,
         path_group=snapshot.path_group(session.run.domain.dedup(), paths),
     )
     problems = snapshot.problems_kept(
-        snapshot.Problem(item.path, item.operation, item.reason) for item in work.problems
+        snapshot.Problem(item.path, item.operation, item.reason) for item in work.teller.problems
     )
     return facts, Root(paths, root.extents, root.digest, root.size, root.listed, problems)
+
+
+def _time(work: Work, started: int) -> int:
+    """The time that the snapshot claims."""
+    return started if work.options.time_ns is None else work.options.time_ns
 
 
 def _commit(
@@ -250,37 +247,13 @@ def _previous(work: Work) -> Previous | None:
     return Previous(data[:16], int.from_bytes(data[16:20], "little"), data[20:])
 
 
-def _racy_instant(repository: Repository) -> tuple[int, int]:
-    """(s, ns) of the kernel's clock now, less what FAT rounds away."""
-    instant = repository.cache.kernel_time_ns() - RACY_NS
-    return instant // 1_000_000_000, instant % 1_000_000_000
-
-
 def _file_archiver(work: Work) -> FileArchiver:
-    session, options = work.session, work.options
-    cutter = session.cutter(options.chunker)
+    session, context = work.session, work.context
+    cutter = session.cutter(work.options.chunker)
     tree_cutter = session.cutter(BackupOptions().chunker)
     return FileArchiver(
-        session.writer,
-        cutter,
-        tree_cutter,
-        session.sizes.minimum,
-        work.context.cancel,
-        work.report,
+        session.writer, cutter, tree_cutter, context.cancel, work.teller.report, work.teller
     )
-
-
-def _scan_cache(work: Work) -> ScanCache:
-    """The cache of just these paths and rules: other rules, other listings."""
-    options = work.options
-    words = [
-        *sorted(absolute(path) for path in options.paths),
-        repr((options.excludes, options.one_file_system, options.chunker)).encode(),
-    ]
-    name = "scan-" + names.base32(crypt.digest(b"\0".join(words))[:10])
-    mark = work.repository.surroundings.random(MARK_BYTES)
-    use_old = not options.force and options.stdin is None
-    return ScanCache(work.repository.cache, name, mark, use_old)
 
 
 def _own_folders(repository: Repository) -> frozenset[tuple[int, int]]:
@@ -290,10 +263,6 @@ def _own_folders(repository: Repository) -> frozenset[tuple[int, int]]:
         for place in (repository.storage.identity(), repository.cache.storage.identity())
         if place is not None
     )
-
-
-def _every(share: float) -> int:
-    return round(1 / share) if share > 0 else 0
 
 
 def _user() -> str:
@@ -316,13 +285,14 @@ def _counts(work: Work, files: FileArchiver, directories: DirectoryArchiver) -> 
         bytes_read=files.bytes_read,
         bytes_new=session.writer.bytes_new,
         bytes_stored=session.uploader.bytes_stored,
-        problems=len(work.problems),
+        problems=len(work.teller.problems),
     )
 
 
 def _result(work: Work, directories: DirectoryArchiver, counts: Counts) -> BackupResult:
     totals = directories.totals
     return BackupResult(
+        parent=work.basis.parent(),
         files_new=counts.files_new,
         files_changed=counts.files_changed,
         files_unmodified=counts.files_unmodified,
@@ -333,7 +303,7 @@ def _result(work: Work, directories: DirectoryArchiver, counts: Counts) -> Backu
         bytes_total=counts.bytes,
         bytes_added=counts.bytes_stored,
         bytes_added_plain=counts.bytes_new,
-        problems=tuple(work.problems),
+        problems=tuple(work.teller.problems),
         warnings=work.repository.regressions,
         dry_run=work.options.dry_run,
     )

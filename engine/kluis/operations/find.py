@@ -108,6 +108,7 @@ class Search:
     packs: dict[Frame, str] | None
     losses: Losses
     context: Context
+    _snapshot: str = ""
     _found: int = 0
     _barren: set[bytes] = field(default_factory=set)
 
@@ -115,8 +116,9 @@ class Search:
         self, trees: TreeReader, snapshot: Snapshot, info: SnapshotInfo
     ) -> Iterator[FoundEntry]:
         """The matches in one snapshot; folders known to hold none are not read again."""
+        self._snapshot = info.id
         where = bytearray()
-        top = self._enter(trees, snapshot, where, root_content(root_of(snapshot)))
+        top = self._enter(trees, where, root_content(root_of(snapshot)))
         levels = [top] if top is not None else []
         while levels:
             level = levels[-1]
@@ -134,13 +136,11 @@ class Search:
                 visited = Visited(path, entry, level.tree)
                 yield FoundEntry(info, visited.listed(), pack)
             if entry.kind == tree.DIRECTORY and self._may_be_below(path):
-                deeper = self._enter(trees, snapshot, where, content_of(entry))
+                deeper = self._enter(trees, where, content_of(entry))
                 if deeper is not None:
                     levels.append(deeper)
 
-    def _enter(
-        self, trees: TreeReader, snapshot: Snapshot, where: bytearray, content: Content
-    ) -> _Level | None:
+    def _enter(self, trees: TreeReader, where: bytearray, content: Content) -> _Level | None:
         self.context.cancel.check()
         key = digest(content.digest + where)[:16]
         if key in self._barren:
@@ -148,7 +148,7 @@ class Search:
         try:
             listing = trees.tree(content)
         except DamageError as error:
-            self.losses.folder(bytes(where), snapshot.id(), error)
+            self.losses.folder(bytes(where), self._snapshot, error)
             self._found += 1  # nobody knows what it holds: it is not barren
             return None
         return _Level(iter(listing.entries), listing, len(where), key, self._found)
@@ -179,4 +179,4 @@ class Search:
             for _, extents in trees.blocks(content_of(entry)):
                 yield from extents
         except DamageError as error:
-            self.losses.folder(path, "", error)
+            self.losses.folder(path, self._snapshot, error)

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from kluis.errors import KluisError, NotFoundError, RefusedError, UsageError
+from kluis.errors import BusyError, KluisError, NotFoundError, RefusedError, UsageError
 from kluis.events import Context, DamageFound, Warning_
 from kluis.format import names
 from kluis.format.ledger import Event, Forgotten, Unforgotten
 from kluis.listing import SnapshotInfo
-from kluis.options import ForgetOptions
+from kluis.options import ForgetOptions, SnapshotFilter
 from kluis.repository import retention
 from kluis.repository.access import Repository
 from kluis.repository.available import missing_frames
@@ -43,7 +43,8 @@ def forget(repository: Repository, options: ForgetOptions, context: Context) -> 
     """The chosen snapshots do not count when this returns; their room is given back by a prune.
 
     Held ones and those whose time lies in the future stay. `UsageError` without a choice,
-    `RefusedError` for a held one by name, `KluisError` where a policy would keep nothing.
+    `RefusedError` for a held one by name, `KluisError` where a policy would keep nothing,
+    `BusyError` if others write all the time.
     """
     by_policy = options.allow_remove_all or not retention.is_empty(options.policy)
     ways = sum((bool(options.ids), by_policy, bool(options.undo)))
@@ -53,6 +54,10 @@ def forget(repository: Repository, options: ForgetOptions, context: Context) -> 
             "nothing was changed"
         )
     retention.check(options.policy)
+    if retention.is_empty(options.policy) and by_policy and options.filter == SnapshotFilter():
+        raise UsageError(
+            "all snapshots of all hosts would go: choose by tag, host or path; nothing was changed"
+        )
     if options.undo:
         return _bring_back(repository, options)
     choice = Choice()
@@ -68,7 +73,7 @@ def forget(repository: Repository, options: ForgetOptions, context: Context) -> 
         reason = "by name" if options.ids else "by a policy"
         return (Forgotten(tuple(sorted(choice.runs)), reason),)
 
-    append_decided(repository, decide)
+    append_decided(repository, decide, BusyError)
     for warning in choice.warnings:
         context.events(Warning_("forget", warning))
     return ForgetResult(
@@ -216,7 +221,7 @@ def _bring_back(repository: Repository, options: ForgetOptions) -> ForgetResult:
                 undone.append(run)
         return (Unforgotten(tuple(sorted(undone))),) if undone and not options.dry_run else ()
 
-    append_decided(repository, decide)
+    append_decided(repository, decide, BusyError)
     return ForgetResult(
         undone=tuple(map(names.base32, undone)),
         dry_run=options.dry_run,

@@ -209,10 +209,13 @@ class Rewriting:
             directories=tally.directories,
             others=tally.others,
             bytes=tally.size,
+            problems=sum(not self.leaves.path(item.path) for item in root.problems),
         )
         problems = tuple(item for item in root.problems if not self.leaves.path(item.path))
+        # Incomplete without a problem means that something was lost since.
+        incomplete = facts.incomplete and (bool(problems) or not root.problems)
         return (
-            replace(facts, uses=tally.use_map(), counts=counts),
+            replace(facts, uses=tally.use_map(), counts=counts, incomplete=incomplete),
             Root(root.paths, top.extents, top.digest, top.size, top.listed, problems),
         )
 

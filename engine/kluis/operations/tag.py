@@ -34,7 +34,12 @@ def tag(repository: Repository, options: TagOptions, context: Context) -> Rewrit
 
     def prepare() -> list[Remade]:
         chosen[:] = choose_live(repository, options.ids, options.filter, context)
-        return _store(repository, [item for item in chosen if _differs(item, options)], options)
+        changed = []
+        for snapshot in chosen:
+            context.cancel.check()
+            if _differs(snapshot, options):
+                changed.append(snapshot)
+        return _store(repository, changed, options)
 
     if options.dry_run:
         chosen = choose_live(repository, options.ids, options.filter, context)

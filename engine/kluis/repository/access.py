@@ -47,8 +47,9 @@ class Repository:
         return open_file(self, snapshot, os.fsencode(path))
 
     def close(self) -> None:
-        """Lets go of the storage."""
+        """Lets go of the storage and of the cache."""
         self.storage.close()
+        self.cache.close()
 
     def __enter__(self) -> Self:
         return self

@@ -43,6 +43,11 @@ class ClientCache:
         self.storage = LocalStorage.make(self.folder, durable=False)
         self._durable = LocalStorage.make(self.folder)
 
+    def close(self) -> None:
+        """Gives the folders back."""
+        for storage in (self._vault, self.storage, self._durable):
+            storage.close()
+
     def table_folder(self) -> str:
         """Where the dedup table keeps its files."""
         return f"{self.folder}/table"

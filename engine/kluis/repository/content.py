@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from blake3 import blake3
@@ -108,24 +108,31 @@ class ContentBuilder:
 
     def chunk(self, hash16: bytes, extent: Extent) -> None:
         """One more chunk of `extent.length` bytes, which lies at `extent`."""
-        if extent.run == HOLE_RUN:
-            self.hole(extent_length(extent))
-            return
-        if self._hole:
-            self._close_hole()
-        last = self._extents[-1] if self._extents else None
-        if (
-            last is not None
-            and last.n == extent.n
-            and last.offset + last.length == extent.offset
-            and last.run == extent.run
-        ):
-            self._extents[-1] = Extent(last.run, last.n, last.offset, last.length + extent.length)
-        else:
-            self._append(extent)
-            self.frames.add((extent.run, extent.n))
-        self._records += _RECORD.pack(hash16, extent.length)
-        self._size += extent.length
+        self.add(((hash16, extent),))
+
+    def add(self, chunks: Iterable[tuple[bytes, Extent]]) -> None:
+        """More chunks, each with its hash16 and where it lies."""
+        extents = self._extents
+        last = extents[-1] if extents and not self._hole else None
+        for hash16, extent in chunks:
+            run, n, offset, length = extent
+            if run == HOLE_RUN:
+                self.hole(extent_length(extent))
+                last = None
+                continue
+            if last is not None and last[1] == n and last[2] + last[3] == offset and last[0] == run:
+                last = extents[-1] = Extent(run, n, last[2], last[3] + length)
+            else:
+                if self._hole:
+                    self._close_hole()
+                if len(self._extents) == LIST_BLOCK_EXTENTS:
+                    self._close_block()
+                extents = self._extents
+                extents.append(extent)
+                self.frames.add((run, n))
+                last = extent
+            self._records += _RECORD.pack(hash16, length)
+            self._size += length
 
     def hole(self, length: int) -> None:
         """`length` zero bytes that are stored nowhere; neighbours become one."""

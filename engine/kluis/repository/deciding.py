@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kluis.errors import BusyError
+from kluis.errors import KluisError
 from kluis.format.ledger import Event
 from kluis.repository.access import Repository
 from kluis.repository.ledger import LedgerMovedError
@@ -12,10 +12,15 @@ from kluis.repository.ledger import LedgerMovedError
 ATTEMPTS = 8
 
 
-def append_decided(repository: Repository, decide: Callable[[], tuple[Event, ...]]) -> bool:
+def append_decided(
+    repository: Repository,
+    decide: Callable[[], tuple[Event, ...]],
+    tired: type[KluisError] = KluisError,
+) -> bool:
     """Appends what `decide` makes of the ledger as read; False if that is nothing.
 
-    Whenever somebody else appended first, the ledger is read on and `decide` is asked again.
+    Whenever somebody else appended first, the ledger is read on and `decide` is asked again;
+    after some times `tired` is raised.
     """
     for _ in range(ATTEMPTS):
         events = decide()
@@ -28,7 +33,7 @@ def append_decided(repository: Repository, decide: Callable[[], tuple[Event, ...
             continue
         repository.remember()
         return True
-    raise BusyError(
+    raise tired(
         "others wrote to the repository each time that this command was about to; nothing was "
         "changed. Next: run it again"
     )

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import os
+import itertools
 import struct
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from kluis._native.table import Table
+from kluis.errors import StorageError
 from kluis.format.frame import DATA
 from kluis.format.ledger import PackName
 from kluis.format.segment import Segment
 from kluis.format.tree import Extent
+from kluis.format.usemap import FrameSet
 from kluis.repository.cache import ClientCache
 from kluis.repository.index import NOWHERE, Index
 from kluis.repository.state import LedgerState
 from kluis.storage.alive import Exclusive
 
 UNKNOWN = 0xFFFFFFFF
+LEARNED = "learned"
 _RECORD = struct.Struct("<16sIIII")
+_LEARNED = struct.Struct("<16sI")
 
 
 @dataclass
@@ -29,7 +35,11 @@ class DedupCache:
     runs: list[bytes]
     lock: Exclusive
     temporary: bool = False
+    # Of each run all frames below this number are in the table, as far as they were listed.
+    learned: dict[bytes, int] = field(default_factory=dict)
     numbers: dict[bytes, int] = field(default_factory=dict)
+    # False: new runs are not remembered, as after a dry run nobody asks for them.
+    keeps_runs: bool = True
 
     def __post_init__(self) -> None:
         self.numbers = {run: number for number, run in enumerate(self.runs)}
@@ -40,7 +50,7 @@ class DedupCache:
         if known is None:
             known = self.numbers[run] = len(self.runs)
             self.runs.append(run)
-            if not self.temporary:
+            if self.keeps_runs and not self.temporary:
                 self.cache.keep_runs(self.runs)
         return known
 
@@ -70,11 +80,22 @@ class DedupCache:
                     if group.run == run:
                         last = max(last, group.first_n + len(group.stored) // 4 - 1)
         if last >= 0:
-            number = self.number(run)
-            # Settled entries count only where the run's frames are allowed.
-            self.table.set_usable(number, b"\xff" * (last // 8 + 1))
-            self.table.settle(number, last + 1)
+            number, count = self.number(run), last + 1
+            # The run itself goes on: what it has stored already it need not store again.
+            self.table.set_usable(number, ((1 << count) - 1).to_bytes(-(-count // 8), "little"))
+            self.table.settle(number, count)
+            self.keep({run: count})
+
+    def keep(self, learned: dict[bytes, int]) -> None:
+        """Keeps what was learned; a run whose number is not kept is read again by the next one."""
+        self.learned.update(learned)
+        if self.temporary:
+            return
+        parts = [_LEARNED.pack(run, count) for run, count in sorted(self.learned.items())]
+        # Where the cache cannot be written (a full disk, say), the next run reads it all again.
+        with suppress(OSError, StorageError):
             self.table.flush()
+            self.cache.write(LEARNED, b"".join(parts))
 
 
 def open_dedup(cache: ClientCache) -> DedupCache:
@@ -85,12 +106,31 @@ def open_dedup(cache: ClientCache) -> DedupCache:
     """
     lock = cache.lock_table()
     if not lock.held:
-        return DedupCache(Table(f"{cache.folder}/table-{os.getpid()}"), cache, [], lock, True)
-    runs = cache.runs()
+        lock.close()
+        return _spare_dedup(cache)
+    runs, learned = cache.runs(), _read_learned(cache)
     table = Table(cache.table_folder())
-    if not runs and len(table):
+    if not runs or not learned or not len(table):
         table.clear()
-    return DedupCache(table, cache, runs, lock)
+        runs, learned = [], {}
+    return DedupCache(table, cache, runs, lock, learned=learned)
+
+
+def _spare_dedup(cache: ClientCache) -> DedupCache:
+    """An empty one in the first place that no living process has taken."""
+    for place in itertools.count():
+        lock = Exclusive(f"{cache.folder}/spare-{place}.lock")
+        if lock.held:
+            table = Table(f"{cache.folder}/spare-{place}")
+            table.clear()
+            return DedupCache(table, cache, [], lock, True)
+        lock.close()
+    raise AssertionError("numbers do not end")
+
+
+def _read_learned(cache: ClientCache) -> dict[bytes, int]:
+    data = cache.read(LEARNED) or b""
+    return dict(_LEARNED.iter_unpack(data)) if len(data) % _LEARNED.size == 0 else {}
 
 
 def usable_frames(
@@ -106,15 +146,18 @@ def usable_frames(
         and PackName(place.shelf, place.digest) not in state.doomed
         for place in index.packs
     ]
+    copied: dict[bytes, list[int]] = {}
+    for (run, n), places in index.copies.items():
+        if any(good[place.pack] for place in places):
+            copied.setdefault(run, []).append(n)
     usable: dict[bytes, bytes] = {}
     for run, frames in index.runs.items():
         bitmap = bytearray(-(-len(frames.packs) // 8))
         for n, pack in enumerate(frames.packs):
             if pack != NOWHERE and good[pack]:
                 bitmap[n >> 3] |= 1 << (n & 7)
-        for (other, n), places in index.copies.items():
-            if other == run and any(good[place.pack] for place in places):
-                bitmap[n >> 3] |= 1 << (n & 7)
+        for n in copied.get(run, ()):
+            bitmap[n >> 3] |= 1 << (n & 7)
         for first, end in state.lost.get(run, ()):
             for n in range(first, min(end, len(frames.packs))):
                 bitmap[n >> 3] &= ~(1 << (n & 7)) & 0xFF
@@ -126,6 +169,21 @@ def is_usable(usable: dict[bytes, bytes], run: bytes, n: int) -> bool:
     """True if the bitmaps of `usable_frames` allow this frame."""
     bitmap = usable.get(run, b"")
     return n >> 3 < len(bitmap) and bool(bitmap[n >> 3] >> (n & 7) & 1)
+
+
+def are_usable(usable: dict[bytes, bytes], frames: Iterable[tuple[bytes, int]]) -> bool:
+    """True if the bitmaps allow every one of these frames."""
+    return all(is_usable(usable, run, n) for run, n in frames)
+
+
+def can_use(usable: dict[bytes, bytes], frames: FrameSet) -> bool:
+    """True if the bitmaps allow the whole set."""
+    return all(
+        is_usable(usable, run, n)
+        for run, ranges in frames.items()
+        for first, end in ranges
+        for n in range(first, end)
+    )
 
 
 def has_data(index: Index) -> bool:

@@ -16,8 +16,9 @@ from kluis.format.segment import FrameGroup, PackPlace
 from kluis.repository.run import Run
 from kluis.surroundings import Surroundings
 
-# Of a frame that does not look compressible this much is tried before giving up on it.
+# So much of what is to be stored is compressed to see whether that gains anything.
 PROBE_BYTES = 4 << 10
+PROBE_SAMPLE_BYTES = 512
 # Less gain than this is not worth expanding at every restore.
 GAIN_SHARE = 0.97
 
@@ -71,10 +72,13 @@ def seal_frame(run: Run, plain: PlainFrame, surroundings: Surroundings) -> Seale
 
 
 def looks_compressible(data: bytes | bytearray | memoryview) -> bool:
-    """False if a probe from the middle of `data` hardly shrinks."""
-    middle = max(0, (len(data) - PROBE_BYTES) // 2)
-    probe = bytes(memoryview(data)[middle : middle + PROBE_BYTES])
-    return len(_compressor(1).compress(probe)) < len(probe) * GAIN_SHARE
+    """False if samples from all over `data` hardly shrink."""
+    view = memoryview(data)
+    if len(view) > PROBE_BYTES:
+        step = (len(view) - PROBE_SAMPLE_BYTES) // (PROBE_BYTES // PROBE_SAMPLE_BYTES - 1)
+        starts = range(0, len(view) - PROBE_SAMPLE_BYTES + 1, step)
+        view = memoryview(b"".join(view[at : at + PROBE_SAMPLE_BYTES] for at in starts))
+    return len(_compressor(1).compress(view)) < len(view) * GAIN_SHARE
 
 
 def _compressor(level: int) -> zstandard.ZstdCompressor:

@@ -125,26 +125,28 @@ def remake(
     With `forget` the old snapshots go in the same record. A hold goes over to the new one.
     """
     given_up: list[bytes] = []
+    remade: list[Remade] = []
+    doomed: set[PackName] = set()
     for _ in range(ATTEMPTS):
-        remade, doomed = prepare(), set(repository.ledger.state.doomed)
-        while remade and _stands(repository, remade, doomed):
-            events = _events(repository, remade, forget)
-            if given_up:
-                events += (Ended(tuple(sorted(given_up))),)
-            try:
-                repository.ledger.append(events, repository.session.signer, repository.surroundings)
-            except LedgerMovedError:
-                repository.ledger.read_on()
-                continue
-            repository.remember()
-            remember(repository, remade[-1].mark)
-            return remade
+        if not remade or not _stands(repository, remade, doomed):
+            given_up += [item.mark.run for item in remade]
+            remade, doomed = prepare(), set(repository.ledger.state.doomed)
         if not remade:
             return []
-        given_up += [item.mark.run for item in remade]
+        events = _events(repository, remade, forget)
+        if given_up:
+            events += (Ended(tuple(sorted(given_up))),)
+        try:
+            repository.ledger.append(events, repository.session.signer, repository.surroundings)
+        except LedgerMovedError:
+            repository.ledger.read_on()
+            continue
+        repository.remember()
+        remember(repository, remade[-1].mark)
+        return remade
     raise KluisError(
-        "others removed snapshots again and again while this command tried to replace them; "
-        "none was changed. Next: run it again"
+        "others wrote to the repository each time that this command was about to; no snapshot "
+        "was changed. Next: run it again"
     )
 
 

@@ -6,11 +6,13 @@ where its tree lies, and which frames it uses.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 import zstandard
 
-from kluis.errors import FormatError
+from kluis.errors import FormatError, StorageError
 from kluis.format.codec import Reader, Writer, expand_small, read_list, write_list
 from kluis.format.crypt import DIGEST_BYTES
 from kluis.format.names import base32
@@ -18,6 +20,8 @@ from kluis.format.tree import read_extent, write_extent
 from kluis.format.usemap import FrameSet, read_frames, write_frames
 from kluis.repository.cache import ClientCache
 from kluis.repository.content import Content
+from kluis.storage.alive import AliveMark, is_alive
+from kluis.storage.base import LEFTOVER_ENDING
 from kluis.storage.journal import JournalReader, JournalRecord, JournalWriter
 
 FINGERPRINT_BYTES = 16
@@ -64,6 +68,8 @@ class CacheHead:
     racy_s: int
     racy_ns: int
     turn: int
+    files: int
+    size: int
     uses: FrameSet
 
 
@@ -74,6 +80,8 @@ def encode_head(head: CacheHead) -> bytes:
     writer.i64(head.racy_s)
     writer.u32(head.racy_ns)
     writer.u64(head.turn)
+    writer.u64(head.files)
+    writer.u64(head.size)
     write_frames(writer, head.uses)
     return writer.bytes()
 
@@ -81,7 +89,8 @@ def encode_head(head: CacheHead) -> bytes:
 def decode_head(data: bytes) -> CacheHead:
     """What `encode_head` was given."""
     reader = Reader(data, "scan cache")
-    return CacheHead(reader.raw(16), reader.i64(), reader.u32(), reader.u64(), read_frames(reader))
+    racy = reader.raw(16), reader.i64(), reader.u32()
+    return CacheHead(*racy, reader.u64(), reader.u64(), reader.u64(), read_frames(reader))
 
 
 def walk_key(path: bytes) -> bytes:
@@ -121,32 +130,45 @@ def _decode(record: JournalRecord) -> Remembered:
 
 
 class ScanCache:
-    """The old cache read along the walk, and a new one written behind it once something changed."""
+    """The old cache read along the walk, and a new one written behind it once something changed.
 
-    def __init__(self, cache: ClientCache, name: str, mark: bytes, use_old: bool) -> None:
-        """`mark`: 16 fresh random bytes that tie the new journal to its head."""
+    `last` is what the last backup of the same paths was; `head` the same, or None where its
+    listings are gone or are not to be used.
+    """
+
+    def __init__(self, cache: ClientCache, name: str, mark: bytes | None, use_old: bool) -> None:
+        """`mark`: 16 fresh random bytes that tie the new journal to its head.
+
+        None where nothing is to be remembered, as in a dry run.
+        """
         self._cache = cache
         self._head_name = f"{name}.head"
         self._path = f"{cache.folder}/{name}"
         self._mark = mark
-        self._old_mark = b""
         self._writer: JournalWriter | None = None
+        self._writing: AliveMark | None = None
         self._next: Remembered | None = None
         self._reader = JournalReader(self._path) if use_old else None
-        self.head = self._read_head()
+        self._old_mark, self.last = self._read_head()
+        self.head = self.last if self._begins_as_its_head() else None
+        if self.head is not None:
+            self._advance()
 
-    def _read_head(self) -> CacheHead | None:
-        data = self._cache.read(self._head_name)
-        record = self._reader.next() if self._reader is not None else None
-        if data is None or record is None or record.key or record.head != data[:MARK_BYTES]:
-            return None
+    def ignore(self) -> None:
+        """From now on nothing is found in it."""
+        self.head = self._next = None
+
+    def _read_head(self) -> tuple[bytes, CacheHead | None]:
+        data = self._cache.read(self._head_name) or b""
         try:
-            head = decode_head(data[MARK_BYTES:])
+            return data[:MARK_BYTES], decode_head(data[MARK_BYTES:])
         except FormatError:
-            return None
-        self._old_mark = record.head
-        self._advance()
-        return head
+            return b"", None
+
+    def _begins_as_its_head(self) -> bool:
+        """False if the journal is missing, or is another one than the head was written for."""
+        record = self._reader.next() if self._reader is not None else None
+        return record is not None and not record.key and record.head == self._old_mark
 
     def _advance(self) -> None:
         record = self._reader.next() if self._reader is not None else None
@@ -184,7 +206,8 @@ class ScanCache:
         if self._writer is not None and self._reader is not None:
             body = self._reader.body(remembered.record)
             if body is not None:
-                self._writer.copy(remembered.record, remembered.record.head, body)
+                with self._giving_up():
+                    self._writer.copy(remembered.record, remembered.record.head, body)
 
     def add(
         self,
@@ -195,8 +218,9 @@ class ScanCache:
         listing: Listing,
     ) -> None:
         """Remembers a directory that was stored anew; `fingerprint` is (hash, racy)."""
+        if self._mark is None:
+            return
         key = walk_key(path)
-        writer = self._writer or self._begin(key)
         fields = Writer()
         fields.blob(listing.records)
         fields.blob(listing.names)
@@ -206,33 +230,72 @@ class ScanCache:
             fields.blob(name)
             write_frames(fields, frames)
         body = zstandard.ZstdCompressor(level=1).compress(fields.bytes())
-        writer.add(key, _encode(*fingerprint, tally, *stored), body)
+        with self._giving_up():
+            if self._writer is None:
+                self._writer = self._begin(key)
+            self._writer.add(key, _encode(*fingerprint, tally, *stored), body)
 
     def _begin(self, key: bytes) -> JournalWriter:
         """Starts the new journal with all directories before `key`, which were unchanged."""
-        self._writer = JournalWriter(self._path, base32(self._mark))
-        self._writer.add(b"", self._mark, b"")
-        if self.head is not None:
-            with JournalReader(self._path) as again:
-                again.next()
-                while (record := again.next()) is not None and record.key < key:
-                    body = again.body(record)
-                    if body is None:
-                        break
-                    self._writer.copy(record, record.head, body)
-        return self._writer
+        assert self._mark is not None
+        self._drop_abandoned()
+        suffix = base32(self._mark)
+        self._writing = AliveMark(f"{self._path}.{suffix}{LEFTOVER_ENDING}")
+        writer = JournalWriter(self._path, suffix)
+        writer.add(b"", self._mark, b"")
+        if self.head is None:
+            return writer
+        with JournalReader(self._path) as again:
+            first = again.next()
+            if first is None or first.head != self._old_mark:
+                writer.discard()
+                raise OSError("another process of this client has put its own journal here")
+            while (record := again.next()) is not None and record.key < key:
+                body = again.body(record)
+                if body is None:
+                    break
+                writer.copy(record, record.head, body)
+        return writer
+
+    @contextmanager
+    def _giving_up(self) -> Iterator[None]:
+        """A cache that cannot be written (a full disk, say) is none: that costs time only."""
+        try:
+            yield
+        except OSError:
+            self._drop()
+            self._mark = None
+
+    def _drop_abandoned(self) -> None:
+        """Removes what processes that died were writing."""
+        for name, _ in list(self._cache.storage.leftovers("")):
+            if name.startswith("scan-") and not is_alive(f"{self._cache.folder}/{name}"):
+                self._cache.storage.discard(name)
+
+    def _drop(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with suppress(OSError):
+                writer.discard()
+        if self._writing is not None:
+            self._writing.close()
+            self._writing = None
 
     def finish(self, head: CacheHead | None) -> None:
         """Makes what was added the cache of the next run; None drops it."""
-        writer, self._writer = self._writer, None
         if self._reader is not None:
             self._reader.close()
-        if writer is not None and head is None:
-            writer.discard()
-        elif writer is not None and head is not None:
+        if head is not None and self._mark is not None:
+            with self._giving_up(), suppress(StorageError):
+                self._finish(self._mark, head)
+        self._drop()
+
+    def _finish(self, mark: bytes, head: CacheHead) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
             writer.keep()
-            self._cache.write(self._head_name, self._mark + encode_head(head))
-        elif head is not None and self.head is not None:
+            self._cache.write(self._head_name, mark + encode_head(head))
+        elif self.head is not None and self._read_head()[0] == self._old_mark:
             # Nothing changed: the old journal stays, and with it the instant it was made at.
             kept = replace(head, racy_s=self.head.racy_s, racy_ns=self.head.racy_ns)
             self._cache.write(self._head_name, self._old_mark + encode_head(kept))

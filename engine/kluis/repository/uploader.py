@@ -6,9 +6,10 @@ a pack before the segment that lists it is durable.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from kluis._native.xor import xor_into
 from kluis.format import crypt, names, parity, segment
@@ -16,13 +17,33 @@ from kluis.format.parity import Member
 from kluis.format.segment import PackPlace, ParitySet, Replaced, Segment
 from kluis.repository.packer import BuiltPack
 from kluis.repository.run import Run
-from kluis.storage.base import Storage
+from kluis.storage.base import Buffer
 from kluis.surroundings import Surroundings
 
 SEGMENT_SECONDS = 300.0
 # Packs on their way to a slow medium: one is written while the next is filled, no more, since
 # each takes 16 MiB.
 WRITES_IN_FLIGHT = 1
+
+
+class Target(Protocol):
+    """What an uploader needs of a storage."""
+
+    def put(self, name: str, parts: Sequence[Buffer]) -> None:
+        """Stores a new object; durable once `barrier` has returned."""
+
+    def barrier(self) -> None:
+        """Returns when everything put before is durable."""
+
+
+class Nowhere:
+    """Takes what a dry run would store, and forgets it."""
+
+    def put(self, name: str, parts: Sequence[Buffer]) -> None:
+        pass
+
+    def barrier(self) -> None:
+        pass
 
 
 @dataclass
@@ -79,7 +100,7 @@ def _checks_of_parts(parts: list[bytes]) -> bytes:
 class Uploader:
     """Stores what one run writes, set by set."""
 
-    storage: Storage
+    storage: Target
     run: Run
     client: bytes
     surroundings: Surroundings

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -73,46 +73,67 @@ class RunWriter:
     _packs: dict[int, PackBuilder] = field(default_factory=dict)
 
     def store(
-        self, kind: int, data: bytes | bytearray | memoryview, ends: Sequence[int]
+        self,
+        kind: int,
+        data: bytes | bytearray | memoryview,
+        ends: Sequence[int],
+        groups: Sequence[int] = (),
     ) -> list[tuple[bytes, Extent]]:
-        """Each chunk's hash and where it lies, new ones stored; `ends` cut `data` from 0 on."""
+        """Each chunk's hash and where it lies, new ones stored; `ends` cut `data` from 0 on.
+
+        `groups` are ends of stretches that are asked apart whether they can be compressed;
+        without any, all of it counts as compressible.
+        """
         view = memoryview(data)
+        hashes = self._hashes(kind, view, ends)
+        found = self.cache.table.lookup(b"".join(hashes))
+        fill = Filling(self, kind, view, groups)
+        runs, zeros = self.cache.runs, self._zero_hash()
+        result: list[tuple[bytes, Extent]] = []
+        fresh: dict[bytes, Extent] = {}
+        start = 0
+        for hash16, end, place in zip(hashes, ends, _PLACE.iter_unpack(found), strict=True):
+            local, n, offset, length = place
+            if hash16 == zeros:
+                extent = hole(end - start)
+            elif local != UNKNOWN and length == end - start:
+                extent = Extent(runs[local], n, offset, length)
+            elif hash16 in fresh:
+                extent = fresh[hash16]
+            else:
+                extent = fresh[hash16] = fill.append(hash16, start, end)
+            result.append((hash16, extent))
+            start = end
+        if fresh:
+            self.bytes_new += fill.bytes_new
+            record = self.cache.record
+            pending = [record(hash16, extent) for hash16, extent in fresh.items()]
+            self.cache.table.add_pending(b"".join(pending))
+        return result
+
+    def _hashes(self, kind: int, view: memoryview, ends: Sequence[int]) -> list[bytes]:
         key = self.keys.hash_key(kind)
         hashes = []
         start = 0
         for end in ends:
             hashes.append(blake3(view[start:end], key=key).digest(HASH_BYTES))
             start = end
-        found = self.cache.table.lookup(b"".join(hashes))
+        return hashes
+
+    def _zero_hash(self) -> bytes:
         if self._zeros is None:
             self._zeros = blake3(bytes(self.largest_chunk), key=self.keys.data).digest(HASH_BYTES)
-        dense = self.probe and kind == DATA and not looks_compressible(view)
-        result: list[tuple[bytes, Extent]] = []
-        fresh: dict[bytes, Extent] = {}
-        pending = []
-        start = 0
-        for hash16, end, place in zip(hashes, ends, _PLACE.iter_unpack(found), strict=True):
-            local, n, offset, length = place
-            if hash16 == self._zeros:
-                result.append((hash16, hole(end - start)))
-            elif local != UNKNOWN and length == end - start:
-                result.append((hash16, Extent(self.cache.runs[local], n, offset, length)))
-            elif hash16 in fresh:
-                result.append((hash16, fresh[hash16]))
-            else:
-                extent = self._append(kind, dense, hash16, view[start:end])
-                fresh[hash16] = extent
-                pending.append(self.cache.record(hash16, extent))
-                result.append((hash16, extent))
-            start = end
-        if pending:
-            self.cache.table.add_pending(b"".join(pending))
-        return result
+        return self._zeros
+
+    def frontier(self) -> Frontier:
+        """How far the frames are filled; for `added_since`."""
+        filled = {frame.n: len(frame.parts) for frame in self._open.values()}
+        return Frontier(self.run.id, self.run.next_frame, filled)
 
     def flush(self) -> None:
         """All frames sealed, packed, stored and listed in a durable segment."""
         for kind, dense in list(self._open):
-            self._close_frame(kind, dense)
+            self.close_frame(kind, dense)
         while self._sealing:
             self._pack_oldest()
         trees = self._packs.get(TREE)
@@ -125,22 +146,17 @@ class RunWriter:
             self._close_pack(kind)
         self.uploader.close_set()
 
-    def _append(self, kind: int, dense: bool, hash16: bytes, chunk: memoryview) -> Extent:
+    def open_frame(self, kind: int, dense: bool) -> OpenFrame:
+        """The frame that takes the next chunk."""
         current = self._open.get((kind, dense))
         if current is None:
             target = DENSE_FRAME_TARGET_BYTES if dense else self.frame_target
             level = 0 if dense else self.level
-            current = OpenFrame(self.run.take_frame(), target, level)
-            self._open[kind, dense] = current
-        extent = Extent(self.run.id, current.n, len(current.parts), len(chunk))
-        current.parts += chunk
-        current.chunks.append((hash16, len(chunk)))
-        self.bytes_new += len(chunk)
-        if len(current.parts) >= current.target:
-            self._close_frame(kind, dense)
-        return extent
+            current = self._open[kind, dense] = OpenFrame(self.run.take_frame(), target, level)
+        return current
 
-    def _close_frame(self, kind: int, dense: bool) -> None:
+    def close_frame(self, kind: int, dense: bool) -> None:
+        """Gives a frame to the pool."""
         done = self._open.pop((kind, dense))
         plain = PlainFrame(
             done.n, kind, done.parts, done.chunks, self.keys.hash_key(kind), done.level
@@ -164,6 +180,66 @@ class RunWriter:
     def _close_pack(self, kind: int) -> None:
         builder = self._packs.pop(kind)
         self.uploader.store(builder.finish(self.run.shelf(), self.surroundings))
+
+
+class Filling:
+    """Puts the new chunks of one buffer into frames."""
+
+    __slots__ = ("_dense", "_group_end", "_groups", "_kind", "_view", "_writer", "bytes_new")
+
+    def __init__(
+        self, writer: RunWriter, kind: int, view: memoryview, groups: Sequence[int]
+    ) -> None:
+        self._writer = writer
+        self._kind = kind
+        self._view = view
+        self._groups = iter(groups) if writer.probe else iter(())
+        self._group_end = 0
+        self._dense = False
+        self.bytes_new = 0
+
+    def append(self, hash16: bytes, start: int, end: int) -> Extent:
+        """Adds the chunk that lies there in the buffer."""
+        if start >= self._group_end:
+            self._next_group(start)
+        writer = self._writer
+        frame = writer.open_frame(self._kind, self._dense)
+        length = end - start
+        extent = Extent(writer.run.id, frame.n, len(frame.parts), length)
+        frame.parts += self._view[start:end]
+        frame.chunks.append((hash16, length))
+        self.bytes_new += length
+        if len(frame.parts) >= frame.target:
+            writer.close_frame(self._kind, self._dense)
+        return extent
+
+    def _next_group(self, start: int) -> None:
+        group_start, end = self._group_end, self._group_end
+        while end <= start:
+            group_start, end = end, next(self._groups, len(self._view) + 1)
+        self._group_end = end
+        if end <= len(self._view):
+            self._dense = not looks_compressible(self._view[group_start:end])
+        else:
+            self._dense = False
+
+
+@dataclass(frozen=True, slots=True)
+class Frontier:
+    """How far a run's frames were filled at some time."""
+
+    run: bytes
+    next_frame: int
+    filled: dict[int, int]
+
+    def added(self, chunks: Iterable[tuple[bytes, Extent]]) -> int:
+        """How many bytes of these chunks were stored since then, each counted once."""
+        new = {
+            (n, offset): length
+            for _, (run, n, offset, length) in chunks
+            if run == self.run and (n >= self.next_frame or offset >= self.filled.get(n, 1 << 32))
+        }
+        return sum(new.values())
 
 
 def new_pack(run: Run) -> PackBuilder:

@@ -5,21 +5,31 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import shlex
 import signal
 import subprocess
 from collections.abc import Sequence
 
 from kluis.errors import KluisError
+from kluis.events import Cancel
 
 PATIENCE_SECONDS = 5.0
 """How long a command may take to end after it was asked to, before it is killed."""
 
+POLL_SECONDS = 0.2
+"""How long a silent stream is waited for before the wish to stop is looked at again."""
 
-def _fill(descriptor: int, buffer: memoryview) -> int:
-    """Reads until the buffer is full or the data ends."""
+
+def _fill(descriptor: int, buffer: memoryview, cancel: Cancel) -> int:
+    """Reads until the buffer is full or the data ends; `CancelledError` while it waits."""
     done = 0
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN)
     while done < len(buffer):
+        cancel.check()
+        if not waiting.poll(POLL_SECONDS * 1000):
+            continue
         count = os.readv(descriptor, [buffer[done:]])
         if count == 0:
             break
@@ -30,7 +40,8 @@ def _fill(descriptor: int, buffer: memoryview) -> int:
 class StdinStream:
     """The standard input of this process."""
 
-    def __init__(self) -> None:
+    def __init__(self, cancel: Cancel | None = None) -> None:
+        self._cancel = cancel or Cancel()
         try:
             self._descriptor = os.dup(0)
         except OSError as failure:
@@ -40,7 +51,7 @@ class StdinStream:
             ) from failure
 
     def read_into(self, buffer: memoryview) -> int:
-        return _fill(self._descriptor, buffer)
+        return _fill(self._descriptor, buffer, self._cancel)
 
     def close(self) -> None:
         if self._descriptor >= 0:
@@ -51,7 +62,8 @@ class StdinStream:
 class CommandStream:
     """What a command prints; it reads nothing, and its own messages go where ours go."""
 
-    def __init__(self, arguments: Sequence[bytes]) -> None:
+    def __init__(self, arguments: Sequence[bytes], cancel: Cancel | None = None) -> None:
+        self._cancel = cancel or Cancel()
         self.words = " ".join(shlex.quote(os.fsdecode(argument)) for argument in arguments)
         try:
             self._process = subprocess.Popen(
@@ -64,15 +76,19 @@ class CommandStream:
 
     def read_into(self, buffer: memoryview) -> int:
         pipe = self._process.stdout
-        return 0 if pipe is None or pipe.closed else _fill(pipe.fileno(), buffer)
+        if pipe is None or pipe.closed:
+            return 0
+        return _fill(pipe.fileno(), buffer, self._cancel)
 
     def finish(self) -> None:
         """Waits for the command to end; KluisError unless it says that it succeeded.
 
         To be called once `read_into` has given all: only then is what it printed complete.
+        A signal from the terminal reaches the command too: then it is `CancelledError`.
         """
-        status = self._process.wait()
+        status = self._wait()
         self.close()
+        self._cancel.check()
         if status == 0:
             return
         how = f"exit status {status}" if status > 0 else f"signal {_signal_name(-status)}"
@@ -80,6 +96,13 @@ class CommandStream:
             f"the command {self.words} failed with {how}: what it printed may be incomplete, "
             "so no snapshot was made; correct the command and run the backup again"
         )
+
+    def _wait(self) -> int:
+        while True:
+            try:
+                return self._process.wait(POLL_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._cancel.check()
 
     def close(self) -> None:
         """Ends the command and all that it started, if they still run."""

@@ -100,6 +100,7 @@ def test_a_policy_that_would_keep_nothing_is_refused(place: Place) -> None:
         ForgetOptions(ids=("latest",), policy=KeepPolicy(last=1)),
         ForgetOptions(undo=("abcd",), ids=("latest",)),
         ForgetOptions(policy=KeepPolicy(daily=-2)),
+        ForgetOptions(allow_remove_all=True),
     ],
 )
 def test_no_clear_choice_is_refused(place: Place, options: ForgetOptions) -> None:

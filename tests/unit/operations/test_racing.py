@@ -56,9 +56,9 @@ def test_it_comes_through_however_often_others_are_first(
     place: Place, monkeypatch: pytest.MonkeyPatch, operation: Operation
 ) -> None:
     """Before each of the first three tries to append, somebody else holds a snapshot."""
-    ids = days_of_snapshots(place, 2)
+    ids = days_of_snapshots(place, 3)
     append = Ledger.append
-    left = [HoldOptions((ids[0],)), HoldOptions((ids[0],), release=True)] * 3
+    left = [HoldOptions((ids[1],)), HoldOptions((ids[1],), release=True)] * 3
 
     def late(self: Ledger, *arguments: object) -> None:
         if self is repository.ledger and left:
@@ -73,7 +73,7 @@ def test_it_comes_through_however_often_others_are_first(
     monkeypatch.setattr(Ledger, "append", append)
     with place.open() as again:
         [group] = snapshots(again, SnapshotsOptions(), place.context()).groups
-        assert 1 <= len(group.snapshots) <= 2
+        assert 1 <= len(group.snapshots) <= 3
         for snapshot in group.snapshots:
             assert list(ls(again, LsOptions(snapshot.id), place.context()).entries)
         assert place.backup().exit_status == 0
@@ -83,15 +83,15 @@ def test_it_comes_through_however_often_others_are_first(
 def test_it_gives_up_with_words_where_others_never_stop(
     place: Place, monkeypatch: pytest.MonkeyPatch, operation: Operation
 ) -> None:
-    ids = days_of_snapshots(place, 2)
+    ids = days_of_snapshots(place, 3)
     append = Ledger.append
-    tries = []
+    tries: list[int] = []
 
     def late(self: Ledger, *arguments: object) -> None:
         if self is repository.ledger:
             tries.append(1)
             with place.open(cache="other") as other:
-                options = HoldOptions((ids[0],), release=len(tries) % 2 == 0)
+                options = HoldOptions((ids[1],), release=len(tries) % 2 == 0)
                 hold(other, options, place.context())
         append(self, *arguments)  # type: ignore[arg-type]
 
@@ -99,7 +99,7 @@ def test_it_gives_up_with_words_where_others_never_stop(
         monkeypatch.setattr(Ledger, "append", late)
         with pytest.raises(KluisError, match=r"run it again") as caught:
             operation(repository, place.context())
-    assert isinstance(caught.value, BusyError)
+    assert isinstance(caught.value, BusyError) == (operation is forget_all_but_one)
     assert len(tries) < 100
     monkeypatch.setattr(Ledger, "append", append)
     with place.open() as again:

@@ -37,7 +37,7 @@ from kluis.options import (
 from kluis.repository.access import Repository
 from kluis.repository.keys import restricted
 from kluis.repository.ledger import Signer
-from tests.repositories import START_NS, Place, days_of_snapshots
+from tests.repositories import DAY_NS, START_NS, Place, days_of_snapshots
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_snapshots_are_listed_grouped_held_forgotten_and_brought_back(
 def test_snapshots_of_other_paths_are_another_group_to_who_cannot_read_the_paths(
     place: Place, operator: Repository
 ) -> None:
-    place.backup(START_NS, paths=(place.path("docs"),))
+    place.backup(START_NS + 5 * DAY_NS, paths=(place.path("docs"),))
     operator.ledger.read_on()
     options = ForgetOptions(policy=KeepPolicy(last=1), dry_run=True)
     result = forget(operator, options, place.context())
@@ -97,7 +97,7 @@ def test_snapshots_of_other_paths_are_another_group_to_who_cannot_read_the_paths
         lambda repository, context: stats(
             repository, StatsOptions(mode="files-by-contents"), context
         ),
-        lambda repository, context: repository.open_file("latest", b"/x"),
+        lambda repository, _: repository.open_file("latest", b"/x"),
     ],
     ids=["ls", "find", "diff", "dump", "rewrite", "tag", "stats", "open_file"],
 )

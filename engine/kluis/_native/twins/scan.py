@@ -145,6 +145,20 @@ def diff_entries(
     return struct.pack(f"={len(matches)}I", *matches)
 
 
+def hide_device(records: bytes, device: int) -> bytes:
+    """The records of a directory on `device`: 0 as device, or 1 for what lies elsewhere."""
+    if len(records) % RECORD_SIZE:
+        raise ValueError(f"{len(records)} bytes are no whole records of {RECORD_SIZE}")
+    found = (Entry._make(fields) for fields in struct.iter_unpack(RECORD_FORMAT, records))
+    return b"".join(
+        struct.pack(
+            RECORD_FORMAT,
+            *entry._replace(dev=int(not stat.S_ISDIR(entry.mode) and entry.dev != device)),
+        )
+        for entry in found
+    )
+
+
 def any_racy(records: bytes, racy_s: int, racy_ns: int) -> bool:
     """True if an entry that is no directory has an mtime or ctime not older than the instant."""
     found = (Entry._make(fields) for fields in struct.iter_unpack(RECORD_FORMAT, records))

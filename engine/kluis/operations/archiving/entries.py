@@ -75,7 +75,10 @@ def kind_of(fields: Record) -> int | None:
 def make_part(
     name: bytes, fields: Record, extras: Extras, stored: tuple[Content, int], link: bytes = b""
 ) -> Part:
-    """The encoded entry of one name; `stored` is its content and its flags."""
+    """The encoded entry of one name; `stored` is its content and its flags.
+
+    The device of a file with other names is that of `fields`: any number for its file system.
+    """
     content, flags = stored
     kind = _KINDS[stat.S_IFMT(fields.mode)]
     linked = fields.nlink > 1 and kind != tree.DIRECTORY

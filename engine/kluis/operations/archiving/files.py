@@ -1,4 +1,4 @@
-"""The content of files, cut into chunks and stored: many small ones at once, large in windows."""
+"""The content of files, cut into chunks and stored: many at once, large ones in windows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from kluis._native import read as native
 from kluis.events import Cancel
 from kluis.format.frame import DATA, TREE
 from kluis.format.tree import Extent
-from kluis.repository.content import EMPTY, Content, ContentBuilder
+from kluis.operations.archiving.telling import Teller
+from kluis.repository.content import Content, ContentBuilder
 from kluis.repository.writer import RunWriter
 from kluis.source.metadata import RESTORABLE_FLAGS, Extras, extras_of
 from kluis.source.problem import CHANGED_MEANWHILE, Problem, Report
@@ -20,23 +21,29 @@ from kluis.source.read import Change, Stream, open_file, small_files
 from kluis.source.walk import Directory
 
 WINDOW_BYTES = 1 << 20
-# One call reads this much of small files: their buffer and frame stay in the cache.
+# One call reads this much of small files: their buffer and frame stay in the processor's cache.
 BATCH_BYTES = 1 << 20
 BATCH_FILES = 1024
+# Opening a file by itself costs 60 us more than in a batch: as much as hashing 256 KiB.
+BATCH_FILE_BYTES = 256 << 10
+# Files below this are asked together whether they can be compressed, others each.
+PROBE_FILE_BYTES = 16 << 10
 
-
-# What `FileArchiver.small` says of a file.
+# What `FileArchiver.batch` says of a file.
 PLAIN, EXTRAS, AGAIN = range(3)
+NO_EXTRAS = Extras()
 
 Place = tuple[bytes, Extent]  # a chunk's hash16 and where it lies
+Found = tuple[int, list[Place], int]  # an entry's number, its chunks, one of the states above
 
 _RESULT = struct.Struct(native.RESULT_FORMAT)
 _NOT_AS_SCANNED = native.CHANGED | native.GREW
 
 
 class Cuts(Protocol):
-    """Finds where chunks end."""
+    """Finds where chunks end; what is no longer than `minimum` is one chunk."""
 
+    minimum: int
     maximum: int
 
     def cut(self, data: memoryview, final: bool) -> list[int]:
@@ -47,7 +54,7 @@ class FixedCutter:
     """Chunks of one size, for images whose blocks stay where they are."""
 
     def __init__(self, size: int) -> None:
-        self.maximum = size
+        self.minimum = self.maximum = size
 
     def cut(self, data: memoryview, final: bool) -> list[int]:
         ends = list(range(self.maximum, len(data) + 1, self.maximum))
@@ -74,48 +81,65 @@ class FileArchiver:
     writer: RunWriter
     cutter: Cuts
     tree_cutter: Cuts
-    small_limit: int
     cancel: Cancel
     report: Report
+    teller: Teller
     bytes_read: int = 0
     _buffer: bytearray = field(default_factory=bytearray)
 
-    def small(
-        self, directory: Directory, indexes: Sequence[int]
-    ) -> Iterator[tuple[int, Place | None, int]]:
-        """(index, place of the one chunk or None if empty, state) of each of these small files.
+    def batch(self, directory: Directory, indexes: Sequence[int]) -> Iterator[Found]:
+        """What was stored of each of these files of at most `BATCH_FILE_BYTES`.
 
-        All are read in one system batch. The state is PLAIN, EXTRAS if there are more than
+        All are read in one system batch. The state is PLAIN, EXTRAS if there is more than
         content and stat record to it, or AGAIN if it has to be read by itself.
         """
         self.cancel.check()
         wanted = struct.pack(f"={len(indexes)}I", *indexes)
-        data, results = small_files(directory, wanted, self.small_limit)
+        data, answers = small_files(directory, wanted, BATCH_FILE_BYTES)
         self.bytes_read += len(data)
-        ends, position = [], 0
-        for length, _, _ in _RESULT.iter_unpack(results):
-            if length > 0:
-                position += length
-                ends.append(position)
-        places = iter(self.writer.store(DATA, data, ends) if ends else ())
-        for index, (length, flags, attributes) in zip(
-            indexes, _RESULT.iter_unpack(results), strict=True
-        ):
-            place = next(places) if length > 0 else None
+        results = list(_RESULT.iter_unpack(answers))
+        places, bounds = self._store_batch(data, results)
+        first = 0
+        for index, (length, flags, attributes), end in zip(indexes, results, bounds, strict=True):
             if length < 0 or flags & _NOT_AS_SCANNED:
-                yield index, None, AGAIN
+                state = AGAIN
             elif flags & native.XATTRS or attributes & RESTORABLE_FLAGS:
-                yield index, place, EXTRAS
+                state = EXTRAS
             else:
-                yield index, place, PLAIN
+                state = PLAIN
+            yield index, places[first:end], state
+            first = end
+        self.teller.ahead(directory.path, len(indexes), len(data))
 
-    def alone(self, place: Place | None) -> StoredFile:
-        """The content of a small file that `small` stored, as any other's."""
-        if place is None:
-            return StoredFile(EMPTY, frozenset())
+    def _store_batch(
+        self, data: bytearray, results: list[tuple[int, int, int]]
+    ) -> tuple[list[Place], list[int]]:
+        """The chunks of all files, and for each file how many chunks there are up to its end."""
+        minimum, cut = self.cutter.minimum, self.cutter.cut
+        ends: list[int] = []
+        bounds: list[int] = []
+        groups: list[int] = []
+        position = 0
+        with memoryview(data) as view:
+            for length, _, _ in results:
+                if length > 0:
+                    end = position + length
+                    if length >= PROBE_FILE_BYTES:
+                        groups += (position, end)
+                    if length <= minimum:
+                        ends.append(end)
+                    else:
+                        ends += [position + at for at in cut(view[position:end], True)]
+                    position = end
+                bounds.append(len(ends))
+        groups.append(position)
+        return self.writer.store(DATA, data, ends, groups) if ends else [], bounds
+
+    def gathered(self, chunks: list[Place], extras: Extras | None) -> StoredFile:
+        """The content that these chunks make."""
         builder = self._builder()
-        builder.chunk(*place)
-        return StoredFile(builder.finish(), frozenset(builder.frames))
+        builder.add(chunks)
+        return StoredFile(builder.finish(), frozenset(builder.frames), extras=extras)
 
     def large(self, directory: Directory, name: bytes) -> StoredFile | None:
         """One file of any size, read in windows; None if it cannot be read (reported)."""
@@ -132,22 +156,23 @@ class FileArchiver:
                 for start, end in opened.data_ranges():
                     if start > done:
                         builder.hole(start - done)
-                    done = start + self._range(opened, builder, start, end)
+                    done = start + self._range(opened, builder, (start, end), path)
                     if done < end:
                         break
                 else:
                     if opened.size > done:
                         builder.hole(opened.size - done)
+                change = opened.change()
             except OSError as failure:
                 self.report(Problem(path, "read", failure.errno or errno.EIO))
                 return None
-            change = opened.change()
             if change is not Change.NONE:
                 self.report(Problem(path, "read", CHANGED_MEANWHILE))
             extras = extras_of(
                 opened.descriptor,
                 lambda what, number: self.report(Problem(path, what, number)),
             )
+            self.teller.ahead(path, 1, 0)
             return StoredFile(
                 builder.finish(),
                 frozenset(builder.frames),
@@ -156,7 +181,7 @@ class FileArchiver:
                 opened.record,
             )
 
-    def stream(self, source: Stream) -> StoredFile:
+    def stream(self, source: Stream, name: bytes) -> StoredFile:
         """Everything that a stream gives."""
         builder = self._builder()
         buffer = self._room()
@@ -167,15 +192,15 @@ class FileArchiver:
             count = source.read_into(wanted)
             final = count < len(wanted)
             self.bytes_read += count
+            self.teller.ahead(name, 0, count)
             kept = self._cut(builder, buffer, kept + count, final)
             if final:
-                return StoredFile(builder.finish(), frozenset(builder.frames), extras=Extras())
+                return StoredFile(builder.finish(), frozenset(builder.frames), extras=NO_EXTRAS)
 
     def tree(self, data: bytes) -> tuple[Content, frozenset[tuple[bytes, int]]]:
         """The encoded tree of a directory, stored in frames of trees."""
         builder = ContentBuilder(self.writer.keys, self._store_tree)
-        for hash16, extent in self._tree_chunks(data):
-            builder.chunk(hash16, extent)
+        builder.add(self._tree_chunks(data))
         return builder.finish(), frozenset(builder.frames)
 
     def _builder(self) -> ContentBuilder:
@@ -194,9 +219,12 @@ class FileArchiver:
             self._buffer = bytearray(size)
         return self._buffer
 
-    def _range(self, opened: Source, builder: ContentBuilder, start: int, end: int) -> int:
-        """Stores bytes from `start` to `end`; returns how many there were."""
+    def _range(
+        self, opened: Source, builder: ContentBuilder, span: tuple[int, int], path: bytes
+    ) -> int:
+        """Stores the bytes of a span; returns how many there were."""
         buffer = self._room()
+        start, end = span
         position, kept = start, 0
         while True:
             self.cancel.check()
@@ -204,6 +232,7 @@ class FileArchiver:
             count = opened.read_at(window, position)
             position += count
             self.bytes_read += count
+            self.teller.ahead(path, 0, count)
             final = count < len(window) or position >= end
             kept = self._cut(builder, buffer, kept + count, final)
             if final:
@@ -215,8 +244,7 @@ class FileArchiver:
             ends = self.cutter.cut(view[:filled], final)
             if not ends:
                 return filled
-            for hash16, extent in self.writer.store(DATA, view[: ends[-1]], ends):
-                builder.chunk(hash16, extent)
+            builder.add(self.writer.store(DATA, view[: ends[-1]], ends, (ends[-1],)))
             left = filled - ends[-1]
             view[:left] = view[ends[-1] : filled]
             return left

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from kluis._native.cut import Cutter
 from kluis.errors import FormatError
+from kluis.events import Cancel
 from kluis.format import names
 from kluis.format.keyring import ChunkSizes
 from kluis.format.ledger import PackName
@@ -19,7 +20,7 @@ from kluis.repository.dedup import DedupCache, open_dedup, usable_frames
 from kluis.repository.index import Index, load_index
 from kluis.repository.refill import refill
 from kluis.repository.run import Run, begin
-from kluis.repository.uploader import Uploader
+from kluis.repository.uploader import Nowhere, Target, Uploader
 from kluis.repository.writer import RunWriter
 from kluis.storage.alive import AliveMark
 
@@ -37,7 +38,6 @@ class BackupSession:
     client: bytes
     run: Run
     keys: ChunkKeys
-    sizes: ChunkSizes
     pool: ThreadPoolExecutor
     writing: ThreadPoolExecutor
     writer: RunWriter
@@ -80,24 +80,41 @@ def find_usable(repository: Repository, index: Index) -> dict[bytes, bytes]:
     return usable_frames(index, repository.ledger.state, listed)
 
 
-def open_session(repository: Repository, options: BackupOptions) -> BackupSession:
-    """Reads index and caches and begins a run; nothing is written to the repository yet."""
-    storage, session = repository.storage, repository.session
-    state, machine = repository.ledger.state, repository.surroundings
-    domain = session.home()
-    index = load_index(storage, session, state)
+def open_session(repository: Repository, options: BackupOptions, cancel: Cancel) -> BackupSession:
+    """Reads index and caches and begins a run; nothing is written to the repository yet.
+
+    The run of a dry run writes nowhere, and the caches learn nothing from it.
+    """
+    index = load_index(repository.storage, repository.session, repository.ledger.state)
     usable = find_usable(repository, index)
     dedup = open_dedup(repository.cache)
-    refill(repository, index, dedup)
-    dedup.allow(usable)
+    try:
+        refill(repository, index, dedup, cancel)
+        dedup.keeps_runs = not options.dry_run
+        dedup.allow(usable)
+        return _begin(repository, options, (index, usable, dedup))
+    except BaseException:
+        dedup.close()
+        raise
+
+
+def _begin(
+    repository: Repository,
+    options: BackupOptions,
+    known: tuple[Index, dict[bytes, bytes], DedupCache],
+) -> BackupSession:
+    session, state = repository.session, repository.ledger.state
+    machine, domain = repository.surroundings, session.home()
+    index, usable, dedup = known
     client = repository.cache.client(machine)
     run = begin(session, repository.store.store, domain, state, machine)
     keys = chunk_keys(domain.dedup())
-    sizes = chunk_sizes(repository, "default")
     pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="kluis")
     writing = ThreadPoolExecutor(1, thread_name_prefix="kluis-write")
-    uploader = Uploader(storage, run, client, machine, writing)
-    uploader.durable = lambda listed: dedup.learn(run.id, listed)
+    target: Target = Nowhere() if options.dry_run else repository.storage
+    uploader = Uploader(target, run, client, machine, writing)
+    if not options.dry_run:
+        uploader.durable = lambda listed: dedup.learn(run.id, listed)
     level = options.compression.level
     writer = RunWriter(run, keys, dedup, uploader, pool, machine, level, options.compression.probe)
     if options.chunker.name == "fixed":
@@ -112,7 +129,6 @@ def open_session(repository: Repository, options: BackupOptions) -> BackupSessio
         client,
         run,
         keys,
-        sizes,
         pool,
         writing,
         writer,

@@ -25,16 +25,16 @@ def store_stream(
     if not parts or any(part in (b".", b"..") for part in parts):
         raise UsageError("the name for standard input must be a plain path, such as dump.sql")
     if source.command:
-        command = CommandStream(source.command)
+        command = CommandStream(source.command, files.cancel)
         try:
-            stored = files.stream(command)
+            stored = files.stream(command, source.filename)
             command.finish()
         finally:
             command.close()
     else:
-        stdin = StdinStream()
+        stdin = StdinStream(files.cancel)
         try:
-            stored = files.stream(stdin)
+            stored = files.stream(stdin, source.filename)
         finally:
             stdin.close()
     uid, gid = os.geteuid(), os.getegid()

@@ -15,6 +15,7 @@ from kluis.format.frame import DATA
 from kluis.operations.restoring.chunks import Stretch, check_stretches
 from kluis.repository.index import Location
 from kluis.repository.packs import OpenPack
+from kluis.repository.reader import OpenFrame
 from kluis.repository.trees import TreeReader
 
 Frame = tuple[bytes, int]
@@ -30,9 +31,13 @@ GAP_BYTES = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A frame's bytes and, for each stretch asked for, its chunks' records or why it is wrong."""
+    """A frame's bytes and, for each stretch asked for, its chunks' records or why it is wrong.
+
+    `where` is the object that holds it.
+    """
 
     frame: Frame
+    where: str
     plain: bytes
     results: Sequence[bytes | str]
 
@@ -117,8 +122,14 @@ class Fetcher:
         except MediumGoneError:
             raise
         except (DamageError, NotFoundError, StorageError) as error:
-            return Lost(frame, self._where(frame), str(error))
-        return Opened(frame, opened.plain, check_stretches(opened, self._key, stretches))
+            return Lost(frame, self.where(frame), str(error))
+        return self._checked(frame, self.where(frame), opened, stretches)
+
+    def _checked(
+        self, frame: Frame, where: str, opened: OpenFrame, stretches: Sequence[Stretch]
+    ) -> Opened:
+        results = check_stretches(opened, self._key, stretches)
+        return Opened(frame, where, opened.plain, results)
 
     def _groups(self, wanted: Mapping[Frame, Sequence[Stretch]]) -> list[_Group]:
         """Packs in the order in which they are needed first, each read forwards."""
@@ -139,9 +150,7 @@ class Fetcher:
                 groups[-1].add(frame, place)
         return groups
 
-    def _submit(
-        self, group: _Group, wanted: Mapping[Frame, Sequence[Stretch]]
-    ) -> _Opening | None:
+    def _submit(self, group: _Group, wanted: Mapping[Frame, Sequence[Stretch]]) -> _Opening | None:
         """Begins to open a group; None if its pack's directory cannot be had.
 
         Directories are read by this thread alone. The threads of the pool find those of the
@@ -188,7 +197,7 @@ class Fetcher:
             opened = self._frames.expand_at(pack, number, stored)
         except (DamageError, NotFoundError, StorageError):
             return None
-        return Opened(frame, opened.plain, check_stretches(opened, self._key, stretches))
+        return self._checked(frame, pack.name, opened, stretches)
 
     def _take(
         self,
@@ -202,7 +211,8 @@ class Fetcher:
             self._check()
             yield opened or self.fetch_one(frame, wanted[frame])
 
-    def _where(self, frame: Frame) -> str:
+    def where(self, frame: Frame) -> str:
+        """The object that should hold the frame."""
         places = self._frames.places(*frame)
         if places:
             return self._frames.index.pack_name(places[0].pack)

@@ -42,14 +42,10 @@ def open_listing(trees: TreeReader, content: Content) -> Listing:
 
         return Listing(tree.entries(read, len(data)), *tree.owners(read, len(data)))
     stream = _TreeStream(trees, content)
-    return Listing(
-        tree.entries(stream.read, content.size), *tree.owners(stream.read, content.size)
-    )
+    return Listing(tree.entries(stream.read, content.size), *tree.owners(stream.read, content.size))
 
 
-def blocks_of(
-    trees: TreeReader, content: Content
-) -> Iterator[tuple[bytes, tuple[Extent, ...]]]:
+def blocks_of(trees: TreeReader, content: Content) -> Iterator[tuple[bytes, tuple[Extent, ...]]]:
     """(digest, extents) of each block, one at a time; raises at the end if one was not meant."""
     if not content.listed:
         yield content.digest, content.extents

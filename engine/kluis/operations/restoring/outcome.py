@@ -32,6 +32,8 @@ class Outcome:
     machine: Surroundings
     source: bytes
     target: bytes
+    snapshot: str
+    """The snapshot's object, for what no pack is to blame for."""
     files_expected: int | None = None
     bytes_expected: int | None = None
     files: dict[Action, int] = field(default_factory=lambda: dict.fromkeys(_ACTIONS, 0))
@@ -151,7 +153,8 @@ class Outcome:
             )
 
     def _nothing_written(self) -> bool:
-        return not (self.folders or self.others or self.files["restored"])
+        done = self.files["restored"] + self.files["unchanged"] + self.others + self.folders
+        return not done
 
     def _at_top(self, problem: Problem) -> bool:
         """Whether it is the target itself that refuses a new entry."""

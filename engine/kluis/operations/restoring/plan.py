@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from kluis.format.tree import Extent
+from kluis.operations.restoring.chunks import Stretch
 from kluis.repository.content import Content
 from kluis.source.setting import Metadata
 from kluis.source.target import Placed
@@ -48,11 +49,22 @@ class Large:
     replace: bool = False
     reuse: bool = False
     """Only what is wrong of the file that is there gets written."""
+    key: tuple[int, int] | None = None
+    """(device, inode) that other names share."""
+    zeros: list[tuple[int, int]] = field(default_factory=list)
+    """(offset, length) of what has to be zero in a file that is reused."""
     placed: Placed | None = None
     waiting: int = 0
     """Parts that are planned and not written yet."""
-    failed: bool = False
-    done: bool = False
+    loss: tuple[str, str] | None = None
+    """(object, reason) if its content is not to be had."""
+    refused: bool = False
+    """The target did not take it."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it will not be there."""
+        return self.refused or self.loss is not None
 
 
 @dataclass(slots=True)
@@ -61,10 +73,9 @@ class Part:
 
     file: Large
     offset: int
-    start: int
-    length: int
-    block: Block | None
-    slot: int
+    stretch: Stretch
+    block: Block | None = None
+    slot: int = 0
 
 
 @dataclass(slots=True)
@@ -72,11 +83,8 @@ class Link:
     """One more name for a file of this or an earlier batch."""
 
     first: Large | Placed
-    folder: bytes
-    name: bytes
-    wanted: Metadata
-    content: Content
-    replace: bool
+    as_file: Large
+    """What it becomes if the target takes no further name."""
 
 
 @dataclass(slots=True)
@@ -110,6 +118,11 @@ class Batch:
             or self._path_bytes >= BATCH_PATH_BYTES
         )
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is planned."""
+        return not self._items
+
     def add_small(self, small: Small) -> None:
         """Plans a file that one frame holds, or that is empty."""
         content = small.content
@@ -124,7 +137,7 @@ class Batch:
         """Plans a part of a file."""
         self._needed((extent.run, extent.n)).parts.append(part)
         part.file.waiting += 1
-        self._count(part.length, b"")
+        self._count(extent.length, b"")
 
     def add_large(self, large: Large) -> None:
         """All parts of the file are planned."""
@@ -134,7 +147,7 @@ class Batch:
     def add_link(self, link: Link) -> None:
         """Plans a further name."""
         self.links.append(link)
-        self._count(0, link.folder)
+        self._count(0, link.as_file.folder)
 
     def add_folder(self, placed: Placed, wanted: Metadata) -> None:
         """The folder is finished once all that lies in it is there."""

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from kluis.events import DamageFound, Warning_
+from kluis.format import tree
+from kluis.format.frame import TREE
+from kluis.format.tree import Extent
+from kluis.operations.restore import restore
+from kluis.options import RestoreOptions
+from kluis.repository.index import Index, Location, load_index
+from kluis.results import RestoreResult
+from tests.integration.source_copy import portrait
+from tests.repositories import Place, make_place
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """A backup of files that need one frame, several frames, and shared ones."""
+    made = make_place(tmp_path)
+    for number in range(6):
+        made.write(f"small/{number}", os.urandom(40_000))
+    for number in range(3):
+        made.write(f"large/{number}", os.urandom(2_500_000))
+    made.write("text/one", "words " * 50_000)
+    os.link(made.source / "large/1", made.source / "large/twin of 1")
+    made.write("copy of small 3", (made.source / "small/3").read_bytes())
+    made.backup()
+    return made
+
+
+def restored(place: Place, target: Path, **options: object) -> RestoreResult:
+    wanted = RestoreOptions(path=place.path(), target=bytes(target), **options)  # type: ignore[arg-type]
+    with place.open() as repository:
+        return restore(repository, wanted, place.context())
+
+
+def index_of(place: Place) -> Index:
+    with place.open() as repository:
+        return load_index(repository.storage, repository.session, repository.ledger.state)
+
+
+def frames(place: Place, trees: bool = False) -> list[tuple[str, Location]]:
+    """(pack, place in it) of every frame of data, or of every frame of trees."""
+    index = index_of(place)
+    return [
+        (index.pack_name(location.pack), location)
+        for run, held in index.runs.items()
+        for n in range(len(held.packs))
+        for location in index.locate(run, n)
+        if (location.kind == TREE) == trees
+    ]
+
+
+def spoil(place: Place, name: str, offset: int) -> None:
+    path = place.location / name
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(data)
+
+
+def without_parity(place: Place) -> None:
+    for path in (place.location / "parity").iterdir():
+        path.unlink()
+
+
+def lost(result: RestoreResult) -> set[bytes]:
+    return {path for damage in result.damages for path in damage.files}
+
+
+def check_the_rest(place: Place, target: Path, missing: set[bytes]) -> None:
+    """All but what is missing is there as it was."""
+    before, after = portrait(bytes(place.source)), portrait(bytes(target))
+    for relative, values in before.items():
+        if place.path() + b"/" + relative in missing:
+            assert relative not in after
+        elif relative != b"large/twin of 1":
+            assert after[relative] == values, relative
+
+
+def test_each_damaged_frame_costs_just_the_files_that_need_it(place: Place, tmp_path: Path) -> None:
+    without_parity(place)
+    costs = []
+    for number, (name, location) in enumerate(frames(place)):
+        before = (place.location / name).read_bytes()
+        spoil(place, name, location.offset + location.stored_bytes // 2)
+        target = tmp_path / f"out {number}"
+        result = restored(place, target)
+        missing = lost(result)
+        assert result.exit_status == 4
+        assert missing
+        assert {damage.object for damage in result.damages} == {name}
+        assert all(damage.next_command == "kluis repair" for damage in result.damages)
+        check_the_rest(place, target, missing)
+        assert result.files_restored == 12 - len(missing)
+        told = [event.damage for event in place.told if isinstance(event, DamageFound)]
+        assert told[-len(result.damages) :] == list(result.damages)
+        (place.location / name).write_bytes(before)
+        costs.append(missing)
+    assert len(costs) > 8
+    twins = {place.path("large/1"), place.path("large/twin of 1")}
+    copies = {place.path("small/3"), place.path("copy of small 3")}
+    for pair in (twins, copies):
+        assert any(pair & cost for cost in costs)
+        assert all(pair <= cost for cost in costs if pair & cost)
+
+
+def test_a_pack_that_parity_brings_back_costs_nothing(place: Place, tmp_path: Path) -> None:
+    name, location = frames(place)[0]
+    spoil(place, name, location.offset + 5)
+    result = restored(place, tmp_path / "out")
+    assert (result.exit_status, result.damages) == (0, ())
+    assert portrait(bytes(tmp_path / "out")) == portrait(bytes(place.source))
+    warnings = [event for event in place.told if isinstance(event, Warning_)]
+    assert [warning.code for warning in warnings] == ["rebuilt"]
+    assert name in warnings[0].message
+    assert "kluis repair" in warnings[0].message
+    (place.location / name).unlink()
+    assert restored(place, tmp_path / "again").exit_status == 0
+
+
+def test_a_missing_pack_without_parity_costs_its_files(place: Place, tmp_path: Path) -> None:
+    place.write("filling", os.urandom(18_000_000))
+    place.backup()
+    without_parity(place)
+    with_trees = {name for name, _ in frames(place, trees=True)}
+    name = next(name for name, _ in frames(place) if name not in with_trees)
+    (place.location / name).unlink()
+    result = restored(place, tmp_path / "out")
+    assert result.exit_status == 4
+    assert {damage.object for damage in result.damages} == {name}
+    check_the_rest(place, tmp_path / "out", lost(result))
+
+
+def test_a_tree_that_is_lost_is_named_as_a_folder(place: Place, tmp_path: Path) -> None:
+    without_parity(place)
+    for name, location in frames(place, trees=True):
+        spoil(place, name, location.offset + location.stored_bytes // 2)
+    with place.open() as repository:
+        options = RestoreOptions(target=bytes(tmp_path / "out"))
+        result = restore(repository, options, place.context())
+    assert result.exit_status == 4
+    assert result.damages[0].means == "what lies in this folder could not be restored"
+    assert lost(result) == {b"/"}
+
+
+def test_what_was_there_is_not_given_up_for_what_is_lost(place: Place, tmp_path: Path) -> None:
+    without_parity(place)
+    name, location = frames(place)[2]
+    spoil(place, name, location.offset + location.stored_bytes // 2)
+    missing = lost(restored(place, tmp_path / "first"))
+    target = tmp_path / "out"
+    for path in missing:
+        mine = target / Path(os.fsdecode(path)).relative_to(place.source)
+        mine.parent.mkdir(parents=True, exist_ok=True)
+        mine.write_text("an older state")
+    result = restored(place, target)
+    assert lost(result) == missing
+    assert all("what was there before" in damage.means for damage in result.damages)
+    for path in missing:
+        mine = target / Path(os.fsdecode(path)).relative_to(place.source)
+        assert mine.read_text() == "an older state"
+
+
+def test_a_file_that_is_there_and_right_needs_nothing(place: Place, tmp_path: Path) -> None:
+    """Not a byte of content is read from the repository for what is right already."""
+    target = tmp_path / "out"
+    restored(place, target)
+    without_parity(place)
+    for name, location in frames(place):
+        spoil(place, name, location.offset + location.stored_bytes // 2)
+    result = restored(place, target)
+    assert (result.exit_status, result.files_unchanged) == (0, 12)
+    large = (target / "large/0").read_bytes()
+    (target / "large/0").write_bytes(large[:1_000_000] + b"?" + large[1_000_001:])
+    result = restored(place, target)
+    assert lost(result) == {place.path("large/0")}
+    assert (target / "large/0").read_bytes()[:1_000_001] == large[:1_000_000] + b"?"
+
+
+@pytest.mark.parametrize("shift", [41_000, 1])
+def test_an_extent_that_leads_to_other_bytes_is_found(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shift: int
+) -> None:
+    """A writer that is wrong about where it put a file: at another's chunks, or between two."""
+    honest = tree.pack_extent
+
+    def wrong(extent: Extent) -> bytes:
+        offset = extent.offset + (shift if extent.length == 41_000 else 0)
+        return honest(extent._replace(offset=offset))
+
+    for name in ("x", "y", "z"):
+        place.write(f"docs/{name}", os.urandom(41_000))
+    monkeypatch.setattr(tree, "pack_extent", wrong)
+    place.backup()
+    monkeypatch.undo()
+    target = tmp_path / "out"
+    result = restored(place, target)
+    assert result.exit_status == 4
+    assert lost(result) == {place.path(f"docs/{name}") for name in ("x", "y", "z")}
+    assert list((target / "docs").iterdir()) == []
+    check_the_rest(place, target, lost(result))
