@@ -251,14 +251,12 @@ class Demo:
         reader = self.repo / "kluis-reader.py"
         lines = len(reader.read_text().splitlines())
         story.say(f"{reader.name}: {lines} lines; it imports nothing of kluis")
-        whole = self.restored.with_name("by-reader")
-        shutil.rmtree(whole, ignore_errors=True)
+        words = (str(self.repo), "restore", "latest", str(self.restored), str(self.home))
         done = story.run(
-            *(str(PYTHON), "-I", str(reader), str(self.repo), "restore", "latest", str(whole)),
-            shown=f"python3 {reader.name} {self.repo} restore latest {whole}",
+            *(str(PYTHON), "-I", str(reader), *words),
+            shown=f"python3 {reader.name} {' '.join(words)}",
         )
         story.say(f"{done.seconds:.1f} s.")
-        (whole / str(self.home).lstrip("/")).rename(self.restored)
         self.compare_restored(ALL)
 
     def the_end(self) -> None:

@@ -44,11 +44,7 @@ _SYSTEM_KINDS = {
 
 def contents(repository: Repository, snapshot: str, below: bytes = b"") -> Contents:
     """Each path of a snapshot under `below`; DamageError if anything of it cannot be read."""
-    found, lost = salvage(repository, snapshot, below)
-    if lost:
-        path, reason = next(iter(lost.items()))
-        raise DamageError(f"{path!r} of {snapshot} cannot be read: {reason}")
-    return found
+    return all_contents(repository, [snapshot], below)[snapshot]
 
 
 def salvage(
@@ -58,10 +54,15 @@ def salvage(
 
     A folder that cannot be listed stands for all that lies in it.
     """
+    return _read(repository, snapshot, below, open_trees(repository, repository.session.home().id))
+
+
+def _read(
+    repository: Repository, snapshot: str, below: bytes, trees: TreeReader
+) -> tuple[Contents, dict[bytes, str]]:
     run = from_base32(snapshot, 16)
     opened = load(repository, repository.ledger.require(run), 0)
     assert opened.root is not None
-    trees = open_trees(repository, opened.certificate.domain)
     found: Contents = {}
     lost: dict[bytes, str] = {}
     pending: list[tuple[bytes, Content]] = [(b"", root_content(opened.root))]
@@ -109,8 +110,15 @@ def live(repository: Repository) -> list[str]:
 def all_contents(
     repository: Repository, snapshots: Iterable[str], below: bytes
 ) -> dict[str, Contents]:
-    """The contents of several snapshots."""
-    return {snapshot: contents(repository, snapshot, below) for snapshot in snapshots}
+    """`contents` of several snapshots, which share what was read."""
+    trees = open_trees(repository, repository.session.home().id)
+    result = {}
+    for snapshot in snapshots:
+        result[snapshot], lost = _read(repository, snapshot, below, trees)
+        if lost:
+            path, reason = next(iter(lost.items()))
+            raise DamageError(f"{path!r} of {snapshot} cannot be read: {reason}")
+    return result
 
 
 def _recorded(trees: TreeReader, entry: Entry) -> Facts:

@@ -90,6 +90,13 @@ class StorageError(KluisError):
     retryable = True
 
 
+class UnreadableError(DamageError, StorageError):
+    """The medium refuses to give the bytes of one object: as good as damaged."""
+
+    code = "unreadable"
+    exit_status = 4
+
+
 class NoSpaceError(StorageError):
     """The medium is full (also a quota or a file size limit)."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from kluis.errors import KluisError
 from kluis.operations.backup import backup
@@ -14,7 +13,7 @@ from kluis.options import VerifyOptions
 from kluis.repository.access import Repository
 from kluis.storage.base import Storage
 from kluis.storage.memory import MemoryStorage
-from tests.contents import Contents, contents, live, on_disk
+from tests.contents import Contents, all_contents, live, on_disk
 from tests.promises.house import House, quiet
 
 
@@ -93,15 +92,8 @@ def check_promised(house: House, repository: Repository, promised: Promised) -> 
     there = set(live(repository))
     missing = [snapshot for snapshot in promised.snapshots if snapshot not in there]
     assert not missing, f"{promised.case}: not there any more: {missing}"
+    read = all_contents(repository, promised.snapshots, house.below())
     for snapshot, expected in promised.snapshots.items():
-        found = contents(repository, snapshot, house.below())
+        found = read[snapshot]
         wrong = [path for path in {*found, *expected} if found.get(path) != expected.get(path)]
         assert not wrong, f"{promised.case}: {snapshot} has other bytes in {sorted(wrong)[:5]}"
-
-
-def lay_out_cache(files: Mapping[str, bytes], folder: Path) -> None:
-    """A client's cache as it was at some moment."""
-    for name, data in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)

@@ -7,18 +7,21 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from kluis.errors import DamageError
+from kluis.errors import DamageError, PasswordError
 from kluis.operations.keys import key_passwd
 from kluis.operations.verify import verify
-from kluis.options import KeyPasswdOptions, VerifyOptions
+from kluis.options import Credentials, KeyPasswdOptions, VerifyOptions
+from kluis.repository.access import open_repository
+from kluis.storage.base import Storage
 from kluis.storage.between import Unsynced
 from kluis.storage.faulty import Fault, FaultyCalls, Killed
+from kluis.storage.memory import MemoryStorage
 from kluis.storage.traced import TracedCalls
 from tests.contents import Contents
 from tests.crash.states import Drawn, Model, State, World, snapshot
 from tests.promises.aftermath import Promised
 from tests.promises.house import House, change, quiet
-from tests.repositories import KDF_MEMORY_BYTES
+from tests.repositories import KDF_MEMORY_BYTES, PASSPHRASE
 
 CLIENTS = ("cache", "other")
 KILLED_SHARE = 0.3
@@ -31,8 +34,7 @@ class Known:
 
     promised: dict[str, Contents]
     caches: dict[str, dict[str, bytes]]
-    passphrases: tuple[bytes, ...]
-    before_passphrases: tuple[bytes, ...] = ()
+    passphrase: bytes
 
 
 @dataclass
@@ -45,6 +47,8 @@ class History:
     known: list[tuple[int, Known]] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     kill_share: float = KILLED_SHARE
+    acknowledged_passphrase: bytes = PASSPHRASE
+    words: list[bytes] = field(default_factory=lambda: [PASSPHRASE])
 
     def __post_init__(self) -> None:
         self.traced = TracedCalls(Unsynced())
@@ -63,7 +67,7 @@ class History:
             if (self.house.folder / client).exists()
         }
         promised = dict(self.house.acknowledged)
-        known = Known(promised, caches, (self.house.passphrase,))
+        known = Known(promised, caches, self.acknowledged_passphrase)
         self.known.append((len(self.traced.steps), known))
 
     def known_at(self, cut: int) -> Known:
@@ -122,11 +126,25 @@ def _verify(history: History, client: str) -> None:
 
 def _passwd(history: History, client: str) -> None:
     house = history.house
-    fresh = f"word {len(history.told)}".encode()
-    options = KeyPasswdOptions(fresh, KDF_MEMORY_BYTES)
-    with house.reach(client) as repository:
-        key_passwd(repository, options, quiet(house))
-    house.passphrase = fresh
+    history.words.append(f"word {len(history.told)}".encode())
+    options = KeyPasswdOptions(history.words[-1], KDF_MEMORY_BYTES)
+    try:
+        with house.reach(client) as repository:
+            key_passwd(repository, options, quiet(house))
+        history.acknowledged_passphrase = history.words[-1]
+    finally:
+        files = MemoryStorage(snapshot(house.location))
+        [house.passphrase] = [word for word in history.words if opens(house, files, word)]
+
+
+def opens(house: House, storage: Storage, passphrase: bytes) -> bool:
+    """Whether a passphrase opens what is stored."""
+    try:
+        cache = str(house.folder / "fresh")
+        open_repository(storage, Credentials(passphrase), cache, house.clock).close()
+    except PasswordError:
+        return False
+    return True
 
 
 VERBS: dict[str, Callable[[History, str], None]] = {
@@ -134,8 +152,9 @@ VERBS: dict[str, Callable[[History, str], None]] = {
     "forget": _forget,
     "prune": _prune,
     "verify": _verify,
+    "passwd": _passwd,
 }
-WEIGHTS = (5, 2, 3, 1)
+WEIGHTS = (5, 2, 3, 1, 0)
 
 
 class Medium(World):

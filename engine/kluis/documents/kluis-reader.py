@@ -1,25 +1,30 @@
 #!/usr/bin/env python3
 """Restores files from a kluis repository without kluis, by what format.md beside it says.
 
-It needs Python 3.9 or newer with PyNaCl (1.6 or newer), zstandard and blake3. It only reads the
-repository, and writes only below TARGET, a new or empty folder. Owners are set by number, by root;
-devices, setuid, flags of chattr and birth times are not restored. Brackets name its sections.
-Exit codes: 0 all is well, 1 failed, 2 wrong usage, 3 something could not be made or set (named),
-4 damage (named; no damaged file is left behind), 10 no repository, 12 wrong passphrase, 13 no space.
-"""
+    kluis-reader.py REPOSITORY list
+    kluis-reader.py REPOSITORY ls SNAPSHOT [PATH]
+    kluis-reader.py REPOSITORY restore SNAPSHOT TARGET [PATH]
 
+SNAPSHOT is the beginning of an id, or `latest`. The passphrase comes from --password-file FILE, the
+variable KLUIS_PASSWORD, or is typed. Needs Python 3.9 with PyNaCl 1.6, zstandard, blake3, or newer.
+It only reads the repository, and writes only below TARGET, a new or empty folder. Owners are set by
+number, by root; devices, setuid, flags of chattr and birth times are left out.
+Exit codes: 0 all is well, 1 failed, 2 wrong usage, 3 something could not be made or set (named),
+4 damage (named; no damaged file is left behind), 10 no repository, 12 wrong passphrase.
+"""
+# fmt: off
 from __future__ import annotations
 
 import argparse
 import base64
-import errno
+import contextlib
 import functools
 import getpass
+import io
 import itertools
 import os
 import re
 import resource
-import stat
 import struct
 import sys
 import time
@@ -33,75 +38,61 @@ from nacl.exceptions import CryptoError
 
 # Objects field by field: N bytes, numbers u1 to u8 and i8, text, blob, [row] a list of rows; other
 # words are rows of this table, or known to `parse`. Then the events of the ledger, from 1 on.
-TABLE = """store: 12 32 32 16 i8 text [document]; document: text u4 32; boxed: 32 80; parts: 32 u1 blob
+TABLE = """store: 12 32 32 16 i8 text [document]; document: text u4 32; boxed: 32 80
 keyring: 12 32 32 u4 16 u4 u4 [73] [boxed] blob u8; domain: 32 16 u4 32 u1 32 [parts] blob
-certificate: 32 16 16 u4 80 32 u8 32 32 64; record: 32 16 u8 32 32 i8 blob; held: 16 text
+parts: 32 u1 blob; record: 32 16 u8 32 32 i8 blob; certificate: 32 16 16 u4 80 32 u8 32 32 64
 mark: 16 u4 32 33 16 i8 17 32 u8 u1; since: mark 8; frames: 16 [8]; read: u1 i8 [24]
 role: u1 text 32 32 [16] u8; snapshot: 316 blob blob; head: 8 32 16 u4 u2 2; tail: u4 u4 u4 u4 40 8
-checkpoint: roles [mark] [since] [16] [held] [33] [frames] [read] 41 [16] u8 [32] u8
+checkpoint: roles [mark] [since] [16] [held] [33] [frames] [read] 41 [16] u8 [32] u8; held: 16 text
 root: [blob] [28] 32 u8 u1 [problem]; problem: blob text text
 facts: 16 16 53 u4 i8 i8 text text [text] text text text 17 88 u4 33 u1 16 [frames]
 segment: u4 16 33 [older] [set]; older: 16 u4 33; set: 16 u4 shards [pack]; pack: u1 32 8 [group]
 group: 16 u4 u1 blob blob; extras: u4 blob [xattr]; xattr: blob blob"""
 ROWS = dict(row.split(": ") for row in re.split("; |\n", TABLE))
-EVENTS = ",roles,mark,[16],[16] text,[16],held,16,[33] [16],mark,[frames],[frames],read,40,checkpoint"
+EVENTS = ["", "roles", "mark", "[16]", "[16] text", "[16]", "held", "16", "[33] [16]", "mark",
+          "[frames]", "[frames]", "read", "40", "checkpoint"]
 ROLES, MADE, ENDED, FORGOTTEN, UNFORGOTTEN, _, _, DOOMED, COPIED = range(1, 10)
-CHECKPOINT, AGENT, OPERATOR = 14, 2, 3
-MAY_SIGN = {AGENT: (MADE, ENDED), OPERATOR: (*range(ENDED, 13), CHECKPOINT)}
-ENTRY, RECORD = struct.Struct("<HHIBBHIII32s32s64s"), struct.Struct("<BBHIIIIIQqqIIQQ32s")
-ZERO16, ZERO32, MIB, U4, U8 = bytes(16), bytes(32), 1 << 20, struct.Struct("<I"), struct.Struct("<Q")
-DATA, TREES, FILE, DIRECTORY, SYMLINK, FIFO, SOCKET = 1, 2, 1, 2, 3, 4, 7
-LINKED, LISTED, INCOMPLETE = 1, 2, 4
+CHECKPOINT, OWNER, AGENT, OPERATOR = 14, 1, 2, 3
+MAY_SIGN = {OWNER: range(15), AGENT: (MADE, ENDED), OPERATOR: (*range(ENDED, 13), CHECKPOINT)}
+ENTRY, RECORD = struct.Struct("<HHIBBHIII32s32s64s"), struct.Struct("<BBHIIIIIQq8xI4xQQ32s")
+U4, U8, ZERO16, ZERO32 = struct.Struct("<I"), struct.Struct("<Q"), bytes(16), bytes(32)
+DATA, TREES, FILE, DIRECTORY, SYMLINK, MIB = 1, 2, 1, 2, 3, 1 << 20
+LINKED, LISTED, INCOMPLETE, SPECIAL = 1, 2, 4, {4: 0o010000, 7: 0o140000}  # fifo, socket
 # Whatever is raised where bytes do not fit, do not open, or are not there.
-BAD = (ValueError, KeyError, IndexError, struct.error, CryptoError, zstandard.ZstdError)
-
+BAD = (OSError, ValueError, KeyError, IndexError, struct.error, CryptoError, zstandard.ZstdError)
 
 def stop(code: int, message: str) -> NoReturn:
     """Ends with an exit code and its reason."""
     sys.stderr.write(f"kluis-reader: {message}\n")
     sys.exit(code)
 
-
 def check(good: object, message: str) -> None:
     """Raises one of BAD unless something is so."""
     if not good:
         raise ValueError(message)
-
 
 def shown(name: bytes) -> str:
     """A name for people: what is not UTF-8 or could steer a terminal is escaped."""
     text = name.decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
-
 def b32(data: bytes) -> str:
     """An id or a digest as it stands in names (3)."""
     return base64.b32encode(data).decode().lower().rstrip("=")
-
 
 def derive(key: bytes, purpose: str) -> bytes:
     """A key for one purpose out of another key (2.2)."""
     return blake3(key, derive_key_context="kluis 2026 v1 " + purpose).digest()
 
-
 def verify(key: bytes, context: bytes, data: bytes) -> None:
     """Raises one of BAD unless the last 64 bytes sign those before them (2.5)."""
     sodium.crypto_sign_open(data[-64:] + context + b"\0" + data[:-64], key)
 
-
-def unbox(secret: bytes, box: bytes) -> bytes:
-    """What was boxed for the holder of an X25519 secret (2.4)."""
-    return sodium.crypto_box_seal_open(box, sodium.crypto_scalarmult_base(secret), secret)
-
-
 def unseal(key: bytes, sealed: bytes, *context: bytes) -> bytes:
     """The plain bytes of a sealed part (2.3)."""
     name, start = {1: ("aegis256", 33), 2: ("xchacha20poly1305_ietf", 25)}[sealed[0]]
-    decrypt: Any = getattr(sodium, f"crypto_aead_{name}_decrypt", None)
-    if decrypt is None:
-        stop(1, "this needs PyNaCl 1.6 or newer: pip install --upgrade pynacl")
+    decrypt: Any = getattr(sodium, f"crypto_aead_{name}_decrypt")
     return bytes(decrypt(sealed[start:], b"".join(context) + sealed[:1], sealed[1:start], key))
-
 
 def expand(data: bytes, limit: int) -> bytes:
     """The bytes inside Z, never more than the limit (2.7)."""
@@ -110,46 +101,35 @@ def expand(data: bytes, limit: int) -> bytes:
     check(about.window_size <= max(about.content_size, 1024), "a window that is too large")
     return zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
 
-
 def parse(data: bytes, row: str) -> Any:
     """The fields of a row of TABLE as a list; of a row of one field, that (2.1)."""
-    at = 0
-
+    stream = io.BytesIO(data)
     def take(size: int) -> bytes:
-        nonlocal at
-        at += size
-        check(at <= len(data), "fields end early")
-        return data[at - size : at]
-
+        part = stream.read(size)
+        check(len(part) == size, "fields end early")
+        return part
+    def roles() -> Any:  # (sequence, (role, until) by verify key, the block with its signature)
+        start, sequence, rows = stream.tell(), one("u8"), one("[role]")
+        table = {key: (role, until) for role, _, key, _, _, until in rows}
+        return sequence, table, data[start:stream.tell()] + take(64)
     def one(word: str) -> Any:
-        if word.isdigit():
-            return take(int(word))
-        if word[0] == "[":
-            return [fields(word[1:-1]) for _ in range(one("u4"))]
-        if word in ROWS:
-            return fields(ROWS[word])
-        if word[1:].isdigit():
-            return int.from_bytes(take(int(word[1])), "little", signed=word[0] == "i")
-        if word == "event":
-            number = one("u1")
-            return number, fields(EVENTS.split(",")[number])
-        if word == "roles":
-            start, sequence, rows = at, one("u8"), one("[role]")
-            table = {key: (role, until) for role, _, key, _, _, until in rows}
-            return sequence, table, data[start:at] + take(64)
-        value = take({"blob": 1, "text": 1, "shards": 36}[word] * one({"blob": "u4", "text": "u2"}.get(word, "u1")))
-        return value.decode() if word == "text" else value
-
+        return (take(int(word)) if word.isdigit()
+                else [fields(word[1:-1]) for _ in range(one("u4"))] if word[0] == "["
+                else int.from_bytes(take(8), "little", signed=True) if word == "i8"
+                else int.from_bytes(take(int(word[1])), "little") if word in ("u1", "u2", "u4", "u8")
+                else take(one("u4" if word == "blob" else "u2")) if word in ("blob", "text")
+                else take(36 * one("u1")) if word == "shards"
+                else roles() if word == "roles" else fields(word))
     def fields(row: str) -> Any:
-        values = [one(word) for word in row.split()]
+        if row == "event":
+            return (number := one("u1")), fields(EVENTS[number])
+        values = [one(word) for word in ROWS.get(row, row).split()]
         return values if len(values) > 1 else values[0]
-
     value = fields(row)
-    check(at == len(data), "bytes are left over")
+    check(not stream.read(1), "bytes are left over")
     return value
 
-
-def envelope(data: bytes, kind: bytes, row: str, key: bytes) -> Any:
+def envelope(kind: bytes, row: str, data: bytes, key: bytes) -> Any:
     """The fields of an object's body, its signature checked (4.0)."""
     check(data[:6] == b"KLUIS" + kind and data[6] ^ data[7] == 255, "not an object of its kind")
     if data[6] != 1 or (kind in b"MK" and any(data[20:24])):
@@ -158,27 +138,28 @@ def envelope(data: bytes, kind: bytes, row: str, key: bytes) -> Any:
     verify(key, b"kluis object", data)
     return parse(data[12:-64], row)
 
-
 class Repository:
     """An opened repository: its keys, its snapshots, and the way to every frame."""
 
     def __init__(self, root: str, passphrase: Any) -> None:
-        self.root, self.code, self.domains, self.places = root, 0, dict[Any, Any](), dict[Any, Any]()
-        self.certificate = functools.lru_cache(None)(self.open_certificate)
+        self.root, self.code, self.places = root, 0, dict[Any, set[str]]()
+        self.marks, self.forgotten = dict[bytes, Any](), set[bytes]()
+        self.roles: Any = (0, {}, b"")
         self.head = functools.lru_cache(16)(self.open_head)
         self.frame = functools.lru_cache(8)(self.open_frame)
-        if not any(os.path.exists(os.path.join(root, name)) for name in ("store", "twins/store")):
-            stop(10, f"no kluis repository at {root}: there is no file called store")
-        opened = self.whole("store", lambda d: envelope(d, b"M", "store", d[24:56]))
+        self.certificate = functools.lru_cache(None)(self.open_certificate)
+        opened = self.whole("store", lambda data: envelope(b"M", "store", data, data[24:56]))
         if not opened or blake3(opened[1]).digest() != opened[2]:
-            stop(4, "without a whole store nothing can be opened")
+            stop(10, f"{root} is no kluis repository, or its file `store` is lost with its twin")
         _, self.owner, self.vault, self.store, *_ = opened
         self.open_keyring(passphrase)
+        self.domains: dict[Any, bytes] = {}  # domain's secret, K_meta, K_dedup by id and epoch
+        decode = functools.partial(envelope, b"D", "domain", key=self.owner)
         for (name,) in self.names("domains", r"([a-z2-7]{26}-\d{8,})"):
-            opened = self.whole(f"domains/{name}", lambda d: envelope(d, b"D", "domain", self.owner))
+            opened = self.whole(f"domains/{name}", decode)
             for key, parts, box in opened[6] if opened else []:
-                if key == self.box[0] and parts == 7:  # domain's secret, K_meta, K_dedup
-                    self.domains[opened[1], opened[2]] = unbox(self.box[1], box)
+                if key == self.box[0] and parts == 7:
+                    self.domains[tuple(opened[1:3])] = sodium.crypto_box_seal_open(box, *self.box)
         self.read_ledger()
 
     def tell(self, code: int, what: str, message: object) -> None:
@@ -186,95 +167,89 @@ class Repository:
         sys.stderr.write(f"{what}: {message}\n")
 
     def read(self, name: str, offset: int = 0, size: int = 1 << 31) -> bytes:
-        try:
-            with open(os.path.join(self.root, name), "rb") as file:
-                file.seek(offset, os.SEEK_END if offset < 0 else os.SEEK_SET)
-                return file.read(size)
-        except OSError as error:
-            raise ValueError(f"{name}: {error.strerror}") from error
+        with open(os.path.join(self.root, name), "rb") as file:
+            file.seek(offset, os.SEEK_END if offset < 0 else os.SEEK_SET)
+            return file.read(size)
 
     def whole(self, name: str, decode: Any) -> Any:
         """What the first copy that is whole says: the twin, else the object (3). None: neither."""
-        why: object = None
         for copy in (f"twins/{name}", name):
-            try:
+            with contextlib.suppress(*BAD):
                 return decode(self.read(copy))
-            except BAD as error:
-                why = error
-        return self.tell(4, name, f"damaged or missing, and so is its twin ({why})")
+        return self.tell(4, name, "damaged or missing, and so is its twin")
 
     def names(self, folder: str, pattern: str) -> list[Any]:
-        """The pattern's groups in the names of a folder and of its twin, from the highest on."""
+        """The pattern's groups in the names of a folder and of its twin, from the last on."""
         places = [os.path.join(self.root, place, folder) for place in ("", "twins")]
         found = {name for place in places if os.path.isdir(place) for name in os.listdir(place)}
-        matches = [match for match in (re.fullmatch(pattern, name) for name in found) if match]
-        return sorted((m.groups() for m in matches), key=lambda g: (len(g[0]), g), reverse=True)
+        matches = (re.fullmatch(pattern, name) for name in sorted(found, reverse=True))
+        return [match.groups() for match in matches if match]
 
     def open_keyring(self, passphrase: Any) -> None:
-        found = None
+        """Opens K_vault and the owner's box pair with the newest keyring that is whole (4.2)."""
+        opened, decode = None, lambda data: envelope(b"K", "keyring", data, data[24:56])
         for (name,) in self.names("keyring", r"(\d{8,})"):
-            decode = functools.partial(lambda d: envelope(d, b"K", "keyring", d[24:56]))
-            found = found or self.whole(f"keyring/{name}", decode)
-        if not found or found[1] != self.owner:
+            opened = opened or self.whole(f"keyring/{name}", decode)
+        if not opened or opened[1] != self.owner:
             stop(4, "no keyring is whole: without one nothing can be opened")
-        _, _, box_key, _, salt, passes, memory, slots, boxes, _, self.sequence = found
-        check(passes <= 64 and memory <= 64 * MIB, "a keyring that asks for too much")
+        _, _, box_key, _, salt, passes, memory, slots, boxes, _, self.sequence = opened
         kdf = (salt, passes, memory, sodium.crypto_pwhash_ALG_ARGON2ID13)
         key = sodium.crypto_pwhash_alg(32, passphrase(), *kdf)
         for slot in slots:
-            try:
+            with contextlib.suppress(*BAD):
                 secret = unseal(key, slot, b"kluis owner secret\0", self.vault)
-            except BAD:
-                continue
-            signer, _ = sodium.crypto_sign_seed_keypair(derive(secret, "owner signing"))
-            self.box = sodium.crypto_box_seed_keypair(derive(secret, "owner box"))
-            check(signer == self.owner and self.box[0] == box_key, "not the owner's secret")
-            self.vault_key = unbox(self.box[1], dict(boxes)[box_key])
-            return
+                signer, _ = sodium.crypto_sign_seed_keypair(derive(secret, "owner signing"))
+                check(signer == self.owner, "not the owner's secret")
+                self.box = sodium.crypto_box_seed_keypair(derive(secret, "owner box"))
+                self.vault_key = sodium.crypto_box_seal_open(dict(boxes)[box_key], *self.box)
+                return
         stop(12, "wrong passphrase")
 
     def record(self, n: int, data: bytes) -> Any:
         """(n, H of it, H of the one before, author, events) of a record of the ledger (6.1)."""
-        body = envelope(data, b"L", "record", data[100:132])
+        body = envelope(b"L", "record", data, data[100:132])
         vault, store, number, previous, author, _, sealed = body
         check((vault, store, number) == (self.vault, self.store, n), "of another place")
         place = (b"kluis ledger\0", vault, store, U8.pack(n), previous)
         events = expand(unseal(derive(self.vault_key, "ledger"), sealed, *place), 256 * MIB)
         events = parse(events, "[event]")
-        if events[0][0] == CHECKPOINT and author != self.owner:
-            verify(self.owner, b"kluis roles", vault + events[0][1][0][2])
+        if events[0][0] == CHECKPOINT:  # is judged by its own roles, which must be the owner's
+            sequence, _, block = roles = events[0][1][0]
+            if author != self.owner:
+                verify(self.owner, b"kluis roles", vault + block)
+            check(sequence >= self.sequence, "roles that were replaced")
+            self.roles = roles
         return n, blake3(data).digest(), previous, author, events
 
     def read_ledger(self) -> None:
         """Finds the snapshots (6.2). What `ended` and `held` forbid, honest writers do not do."""
-        self.marks, self.forgotten, records = dict[bytes, Any](), set[bytes](), list[Any]()
-        before, self.roles = ZERO32, (0, {}, b"")
+        records, before = list[Any](), ZERO32
         for (name,) in self.names("ledger", r"(\d{8,})"):
             found = self.whole(f"ledger/{name}", functools.partial(self.record, int(name)))
             records += [found] if found else []
             if found and found[4][0][0] == CHECKPOINT:
-                before, self.roles = found[2], found[4][0][1][0]  # judged by its own roles
-                if self.roles[0] >= self.sequence and self.may_sign(found[3], CHECKPOINT):
-                    break
-                before, self.roles = ZERO32, (0, {}, b"")
+                before = found[2]
+                break
         for n, digest, previous, author, events in reversed(records):
-            if previous == before and all(self.may_sign(author, number) for number, _ in events):
-                for number, value in events:
-                    self.apply(author, number, value)
-            else:
+            may = MAY_SIGN.get(self.role(author, 1 << 64), ())
+            good = previous == before and all(number in may for number, _ in events)
+            if not good:
                 self.tell(4, f"ledger/{n:08}", "does not follow what is before it: passed over")
+            for number, value in events if good else []:
+                self.apply(author, number, value)
             before = digest
 
-    def may_sign(self, author: bytes, number: int) -> bool:
-        role, until = self.roles[1].get(author, (0, 0))
-        return author == self.owner or (until == 0 and number in MAY_SIGN.get(role, ()))
+    def role(self, key: bytes, at: int) -> int:
+        """The role that a key had when the ledger had so many records; 0: none."""
+        role, until = self.roles[1].get(key, (0, 0))
+        return OWNER if key == self.owner else role if until == 0 or until > at else 0
 
     def apply(self, author: bytes, number: int, value: Any) -> None:
         if number == CHECKPOINT:
             self.roles, live, since, doomed = value[:4]
+            self.forgotten = {mark[0] for mark, _ in since}
             marks = sorted(live + [mark for mark, _ in since], key=lambda mark: mark[8])
             self.marks = {**dict.fromkeys(doomed), **{mark[0]: (mark, b"") for mark in marks}}
-            self.forgotten = {mark[0] for mark, _ in since}
         elif number in (MADE, COPIED):
             self.marks.setdefault(value[0], (value, author if number == MADE else b""))
         elif number == FORGOTTEN:
@@ -289,111 +264,98 @@ class Repository:
     def open_certificate(self, data: bytes) -> Any:
         """A run: of this vault, made by one who may (5)."""
         vault, _, domain, epoch, box, key, head, _, maker, _ = parse(data, "certificate")
-        role, until = self.roles[1].get(maker, (0, 0))
-        good = maker == self.owner or (role in MAY_SIGN and (until == 0 or until > head))
-        check(vault == self.vault and good, "made by one who may not")
+        check(vault == self.vault and self.role(maker, head) in MAY_SIGN, "made by a stranger")
         verify(maker, b"kluis certificate", data)
-        secret, meta, dedup = (self.domains[domain, epoch][i : i + 32] for i in (0, 32, 64))
-        run = SimpleNamespace(id=blake3(data[:-64]).digest()[:16], verify_key=key, maker=maker)
-        run.meta, run.dedup, run.key = meta, dedup, unbox(secret, box)
-        return run
+        secret, meta, dedup = (self.domains[domain, epoch][i:i + 32] for i in (0, 32, 64))
+        frames = sodium.crypto_box_seal_open(box, sodium.crypto_scalarmult_base(secret), secret)
+        return SimpleNamespace(id=blake3(data[:-64]).digest()[:16], verify_key=key, maker=maker,
+                               key=frames, meta=meta, dedup=dedup)
 
     def snapshot(self, mark: Any, author: bytes) -> Any:
         """The root of a snapshot, as an entry, with facts and paths; None where damaged (8)."""
         name, k, digest = mark[:3]
-
         def decode(data: bytes) -> Any:
             check(blake3(data).digest() == digest, "not what the ledger names")
             run = self.certificate(data[12:328])
-            _, facts, root = envelope(data, b"S", "snapshot", run.verify_key)
             check(run.id == name and author in (b"", self.owner, run.maker), "of another run")
+            _, facts, root = envelope(b"S", "snapshot", data, run.verify_key)
             place = (self.vault, run.id, U4.pack(k))
             facts = unseal(derive(run.meta, "snapshots"), facts, b"kluis snapshot\0", *place)
             root = unseal(derive(run.key, "root"), root, b"kluis root\0", *place)
-            e = SimpleNamespace(kind=DIRECTORY, name=b"", dedup=run.dedup, flags=0)
-            e.facts, rows = parse(expand(facts, 256 * MIB), "facts"), expand(root, 32 * MIB)
-            e.paths, extents, e.digest, e.size, e.listed, _ = parse(rows, "root")
-            e.extents = b"".join(extents)
+            e = SimpleNamespace(kind=DIRECTORY, flags=0, name=b"", dedup=run.dedup)
+            e.facts = parse(expand(facts, 256 * MIB), "facts")
+            e.paths, rows, e.digest, e.size, e.listed, _ = parse(expand(root, 32 * MIB), "root")
+            e.extents = b"".join(rows)
             return e
-
         return self.whole(f"snapshots/{b32(name)}-{k:08}", decode)
 
-    def learn(self, pack: str, run: bytes, first: int, end: int) -> None:
-        for block in range(first >> 4, (end + 15) >> 4):  # sixteen frames share an entry
-            self.places.setdefault((run, block), {})[pack] = True
-
     def locate(self) -> None:
-        """Learns from the segments which frames may lie in which packs (9)."""
+        """Learns from the segments which frames may lie in which packs, 16 frames an entry (9)."""
         for name, k in self.names("index", r"([a-z2-7]{26})-(\d{8,})"):
-            try:
+            with contextlib.suppress(*BAD):
                 data = self.read(f"index/{name}-{k}")
                 run = self.certificate(data[12:328])
-                row = f"316 {len(data) - 392}"
-                _, sealed = envelope(data, b"I", row, run.verify_key)
+                _, sealed = envelope(b"I", f"316 {len(data) - 392}", data, run.verify_key)
                 place = (b"kluis segment\0", self.vault, run.id, U4.pack(int(k)))
                 inside = expand(unseal(derive(run.meta, "segments"), sealed, *place), 64 * MIB)
                 packs = [pack for one in parse(inside, "segment")[4] for pack in one[3]]
-            except BAD as error:
-                self.tell(0, f"index/{name}-{k}", f"{error}: the packs tell what it said")
-                continue
-            for shelf, digest, _, groups in packs:
-                for run_id, first, _, stored, _ in groups:
-                    end = first + len(stored) // 4
-                    self.learn(f"packs/{chr(shelf)}/{b32(digest)}", run_id, first, end)
+                for shelf, digest, _, groups in packs:
+                    for run_id, first, _, stored, _ in groups:
+                        for n in range(first & ~15, first + len(stored) // 4, 16):
+                            self.learn(run_id, n, f"packs/{chr(shelf)}/{b32(digest)}")
 
     @functools.cached_property
     def scanned(self) -> bool:
-        """Learns the same from the directories of all packs."""
+        """Learns the same from the directories of all packs, once (10)."""
         for (shelf,) in self.names("packs", "([a-z2-7])"):
             for (name,) in self.names(f"packs/{shelf}", "([a-z2-7]{52})"):
-                try:
+                with contextlib.suppress(*BAD):
                     for run, n in self.head(f"packs/{shelf}/{name}"):
-                        self.learn(f"packs/{shelf}/{name}", run, n, n + 1)
-                except BAD as error:
-                    self.tell(0, f"packs/{shelf}/{name}", error)
+                        self.learn(run, n, f"packs/{shelf}/{name}")
         return True
 
+    def learn(self, run: bytes, n: int, pack: str) -> None:
+        self.places.setdefault((run, n >> 4), set()).add(pack)
+
     def open_head(self, pack: str) -> Any:
-        """(run, entry, offset of the frame, of its chunk list) by (run, n) (10)."""
+        """(pack, run, entry, offset of the frame, of its chunk list) by (run, n) (10)."""
         magic, vault, domain, epoch, count, _ = parse(self.read(pack, 0, 64), "head")
         check(magic == b"KLUISP\1\xfe" and vault == self.vault, "not a pack of this vault")
         cut = struct.iter_unpack("316s", self.read(pack, 64, 316 * count))
         runs = [self.certificate(certificate) for (certificate,) in cut]
         lists, _, at, size, _, _ = parse(self.read(pack, -64), "tail")
-        key, place = derive(self.domains[domain, epoch][32:64], "directories"), (vault, domain)
-        entries = unseal(key, self.read(pack, at, size), b"kluis directory\0", *place)
+        key, place = derive(self.domains[domain, epoch][32:64], "directories"), vault + domain
+        entries = unseal(key, self.read(pack, at, size), b"kluis directory\0", place)
         found, at = {}, 64 + 316 * count
         for entry in ENTRY.iter_unpack(entries):
-            found[runs[entry[0]].id, entry[2]] = (runs[entry[0]], entry, at, lists)
+            found[runs[entry[0]].id, entry[2]] = (pack, runs[entry[0]], entry, at, lists)
             at, lists = at + entry[6], lists + entry[8]
         return found
 
     def open_frame(self, run: bytes, n: int) -> Any:
         """A frame, from whichever pack has it whole (7)."""
-        why: object = "no pack has it"
         for _ in range(2):
             for pack in self.places.get((run, n >> 4), ()):
-                try:
-                    if (run, n) in self.head(pack):
-                        return self.load(pack, *self.head(pack)[run, n])
-                except BAD as error:
-                    why = f"{pack}: {error}"
+                with contextlib.suppress(*BAD):
+                    return self.load(*self.head(pack)[run, n])
             check(self.scanned, "")
-        raise ValueError(f"frame {n} of run {b32(run)}: {why}")
+        raise ValueError(f"frame {n} of run {b32(run)} is damaged or gone")
 
     def load(self, pack: str, run: Any, entry: Any, at: int, lists: int) -> Any:
         """A frame out of a pack: its bytes, where its chunks begin, their hashes."""
         _, _, n, kind, compression, _, stored, plain, size, digest, list_digest, _ = entry
         verify(run.verify_key, b"kluis frame", run.id + ENTRY.pack(*entry)[4:])
-        sealed, place = self.read(pack, at, stored), (self.vault, run.id, U4.pack(n))
+        sealed, place = self.read(pack, at, stored), self.vault + run.id + U4.pack(n)
         check(blake3(sealed).digest() == digest, "a damaged frame")
-        data = unseal(run.key, sealed, b"kluis frame\0", *place, bytes((kind, compression)))
+        data = unseal(run.key, sealed, b"kluis frame\0", place, bytes((kind, compression)))
         data = expand(data, 16 * MIB) if compression else data
         key, sealed = derive(run.dedup, "chunk lists"), self.read(pack, lists, size)
-        listed = unseal(key, sealed, b"kluis chunks\0", *place, bytes(2))
+        listed = unseal(key, sealed, b"kluis chunks\0", place, bytes(2))
         check(blake3(listed).digest() == list_digest, "a damaged chunk list")
-        hashes, lengths = zip(*struct.iter_unpack("<16sI", listed))
-        starts = [0, *itertools.accumulate(lengths)]
+        starts, hashes = [0], []
+        for hash16, length in struct.iter_unpack("<16sI", listed):
+            starts.append(starts[-1] + length)
+            hashes.append(hash16)
         check(starts[-1] == plain == len(data), "a frame that its chunks do not fill")
         key = derive(run.dedup, "data chunks" if kind == DATA else "tree chunks")
         return SimpleNamespace(kind=kind, data=data, starts=starts, hashes=hashes, key=key)
@@ -405,12 +367,11 @@ class Repository:
                 yield ZERO16, b"", (offset << 32) + length
                 continue
             frame = self.frame(run, n)
-            i, end = frame.starts.index(offset), frame.starts.index(offset + length)
             check(frame.kind == kind and length, "a wrong extent")
-            for start, stop_, hash16 in zip(frame.starts[i:end], frame.starts[i+1:end+1], frame.hashes[i:]):
-                chunk = frame.data[start:stop_]
-                check(blake3(chunk, key=frame.key).digest()[:16] == hash16, "a wrong chunk")
-                yield hash16, chunk, len(chunk)
+            for i in range(frame.starts.index(offset), frame.starts.index(offset + length)):
+                chunk = frame.data[frame.starts[i]:frame.starts[i + 1]]
+                check(blake3(chunk, key=frame.key).digest()[:16] == frame.hashes[i], "a wrong chunk")
+                yield frame.hashes[i], chunk, len(chunk)
 
     def blocks(self, e: Any) -> Any:
         """(extents, digest) of an entry's stream, or of each block of its list (11.3)."""
@@ -427,46 +388,50 @@ class Repository:
         check(not rest and whole == e.digest, "a list that does not fit its digest")
 
     def content(self, e: Any) -> Any:
-        """(bytes, length) of each chunk of an entry; one of BAD where anything does not fit (11.2)."""
+        """(bytes, length) of each chunk of an entry; BAD where anything does not fit (11.2)."""
         total, kind = 0, DATA if e.kind == FILE else TREES
         for extents, digest in self.blocks(e):
-            state, seen = blake3(key=derive(e.dedup, "content digests")), []
+            records = []
             for hash16, chunk, length in self.chunks(extents, kind):
-                state.update(hash16 + U8.pack(length))
-                seen, total = [*seen, hash16][:2], total + length
+                records.append(hash16 + U8.pack(length))
+                total += length
                 yield chunk, length
-            plain = seen[0] if len(seen) == 1 else b"" if seen else ZERO16
-            check(digest == (plain + ZERO16 if plain and (not seen or plain != ZERO16) else state.digest()), "a wrong digest")
+            found = records[0][:16] + ZERO16 if records else ZERO32
+            if len(records) > 1 or (records and found == ZERO32):
+                key = derive(e.dedup, "content digests")
+                found = blake3(b"".join(records), key=key).digest()
+            check(found == digest, "a wrong digest")
         check(total == e.size or e.flags & INCOMPLETE, "a wrong size")
 
     def entries(self, folder: Any) -> Any:
         """The entries of a directory (11.4)."""
-        data = b"".join(chunk for chunk, _ in self.content(folder))
-        magic, count, extents, names, _ = struct.unpack_from("<8sIIQQ", data or b"tree\1" + bytes(27))
+        data = b"".join(chunk for chunk, _ in self.content(folder)) or b"tree\1" + bytes(27)
+        magic, count, extents, names, _ = struct.unpack_from("<8sIIQQ", data)
         check(magic == b"tree\1\0\0\0", "not a tree")
         extent, before = 32 + 104 * count, b""
         name, extra = extent + 28 * extents, extent + 28 * extents + names
-        for i in range(count):
-            kind, flags, length, mode, uid, gid, own, extras, size, *times, digest = RECORD.unpack_from(data, 32 + 104 * i)
-            e = SimpleNamespace(kind=kind, flags=flags, mode=mode, owner=(uid, gid), size=size)
-            e.name, e.dedup, e.digest, e.listed = data[name : name + length], folder.dedup, digest, flags & LISTED
-            good = before < e.name not in (b".", b"..") and b"/" not in e.name and b"\0" not in e.name
-            check(good and 1 <= kind <= 7, "an entry that is not allowed")
-            e.mtime, e.number = times[0] * 10**9 + times[2], times[4:]
-            e.extents, found = data[extent : extent + 28 * own], data[extra : extra + extras]
+        for row in RECORD.iter_unpack(data[32:extent]):
+            e = SimpleNamespace(kind=row[0], flags=row[1], mode=row[3], owner=row[4:6], size=row[8])
+            e.name, e.extents = data[name:name + row[2]], data[extent:extent + 28 * row[6]]
+            bad = e.name in (b".", b"..") or b"/" in e.name or b"\0" in e.name or e.name <= before
+            check(not bad and 1 <= e.kind <= 7, "an entry that is not allowed")
+            e.listed, e.digest, e.dedup = e.flags & LISTED, row[13], folder.dedup
+            e.mtime, e.number = row[9] * 10**9 + row[10], row[11:13] if e.flags & LINKED else None
+            found = data[extra:extra + row[7]]
             _, e.link, e.xattrs = parse(found, "extras") if found else (0, b"", [])
             yield e
-            before, name, extra, extent = e.name, name + length, extra + extras, extent + 28 * own
-
+            before, name, extra = e.name, name + row[2], extra + row[7]
+            extent += 28 * row[6]
 
 class Target:
     """Writes entries into a folder and below, through no link; without a folder, prints them."""
 
     def __init__(self, repository: Repository, folder: str | None) -> None:
-        self.repository, self.tell, self.here, self.links = repository, repository.tell, -1, dict[Any, Any]()
+        self.repository, self.tell, self.links = repository, repository.tell, dict[Any, bytes]()
+        self.top = self.here = -1
         if folder is not None:
             os.makedirs(folder, exist_ok=True)
-            self.here = self.top = os.open(folder, os.O_DIRECTORY)
+            self.top = self.here = os.open(folder, os.O_DIRECTORY)
             if os.listdir(self.top):
                 stop(1, f"{folder} is not empty: give a new or an empty folder")
 
@@ -475,36 +440,32 @@ class Target:
             for entry in self.repository.entries(e):
                 self.entry(entry, path + b"/" + entry.name)
         except BAD as error:
-            self.tell(4, shown(path) or "/", f"its listing is damaged, what it held is lost: {error}")
+            self.tell(4, shown(path) or "/", f"damaged, and what is below it lost: {error}")
 
     def entry(self, e: Any, path: bytes) -> None:
         try:
             if self.here < 0:
                 sys.stdout.write(f"{e.size:>12} {shown(path)}\n")
-                return self.folder(e, path) if e.kind == DIRECTORY else None
-            if e.flags & LINKED and tuple(e.number) in self.links:
-                os.link(self.links[tuple(e.number)], e.name, src_dir_fd=self.top, dst_dir_fd=self.here)
-                return
-            if e.kind == DIRECTORY:
-                return self.directory(e, path)
-            if e.kind == FILE:
-                return self.file(e, path)
-            if e.kind == SYMLINK:
-                os.symlink(e.link, e.name, dir_fd=self.here)
-            elif e.kind in (FIFO, SOCKET):
-                kind = stat.S_IFIFO if e.kind == FIFO else stat.S_IFSOCK
-                os.mknod(e.name, kind | e.mode & 0o777, dir_fd=self.here)
+                if e.kind == DIRECTORY:
+                    self.folder(e, path)
+            elif e.number in self.links:
+                os.link(self.links[e.number], e.name, src_dir_fd=self.top, dst_dir_fd=self.here)
+            elif e.kind in (FILE, DIRECTORY):
+                (self.file if e.kind == FILE else self.directory)(e, path)
+            elif e.kind == SYMLINK or e.kind in SPECIAL:
+                if e.kind == SYMLINK:
+                    os.symlink(e.link, e.name, dir_fd=self.here)
+                else:
+                    os.mknod(e.name, SPECIAL[e.kind] | e.mode & 0o777, dir_fd=self.here)
+                self.metadata(e, path, None)
             else:
-                return self.tell(3, shown(path), "a device, which is not restored")
-            self.metadata(e, path, None)
+                self.tell(3, shown(path), "a device: not restored")
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                stop(13, f"no space for {shown(path)}")
             self.tell(3, shown(path), error.strerror)
 
     def directory(self, e: Any, path: bytes) -> None:
+        os.mkdir(e.name, 0o700, dir_fd=self.here)
         above = self.here
-        os.mkdir(e.name, 0o700, dir_fd=above)
         self.here = os.open(e.name, os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=above)
         self.folder(e, path)
         self.metadata(e, path, self.here)
@@ -520,95 +481,87 @@ class Target:
                 file.truncate()
             except BAD as error:
                 os.unlink(e.name, dir_fd=self.here)
-                return self.tell(4, shown(path), f"damaged, not restored: {error}")
+                code = 3 if isinstance(error, OSError) else 4
+                return self.tell(code, shown(path), f"not restored: {error}")
             self.metadata(e, path, file.fileno())
-        if e.flags & LINKED:
-            self.links[tuple(e.number)] = path.lstrip(b"/")
+        if e.number:
+            self.links[e.number] = path.lstrip(b"/")
 
     def metadata(self, e: Any, path: bytes, fd: int | None) -> None:
-        """Owner, attributes, mode, time: of a descriptor, or of the name where that is None."""
-        how: Any = {"dir_fd": self.here, "follow_symlinks": False} if fd is None else {}
+        """Owner, time, attributes, mode: by descriptor, or where that is None by name."""
         where: Any = e.name if fd is None else fd
+        how: Any = {"dir_fd": self.here, "follow_symlinks": False} if fd is None else {}
         inside: Any = b"/proc/self/fd/%d/%b" % (self.here, e.name) if fd is None else fd
-        steps = [lambda: os.chown(where, *e.owner, **how)] if os.geteuid() == 0 else []
-        follow = fd is not None
-        steps += [functools.partial(os.setxattr, inside, n, v, follow_symlinks=follow) for n, v in e.xattrs]
-        if fd is not None:
-            steps.append(lambda: os.fchmod(fd, e.mode & (0o1777 if e.kind == FILE else 0o7777)))
-        steps.append(lambda: os.utime(where, ns=(e.mtime, e.mtime), **how))
-        for step in steps:
+        if os.geteuid() == 0:
+            os.chown(where, *e.owner, **how)
+        for name, value in e.xattrs:
             try:
-                step()
-            except (OSError, OverflowError) as error:
-                self.tell(3, shown(path), f"not all of its metadata could be set: {error}")
+                os.setxattr(inside, name, value, follow_symlinks=fd is not None)
+            except OSError as error:
+                self.tell(3, shown(path), f"attribute {shown(name)}: {error.strerror}")
+        if fd is not None:
+            os.fchmod(fd, e.mode & (0o1777 if e.kind == FILE else 0o7777))
+        os.utime(where, ns=(e.mtime, e.mtime), **how)
         if e.kind == FILE and e.mode & 0o6000:
-            self.tell(3, shown(path), "its setuid and setgid bits are left out")
-
+            self.tell(3, shown(path), "setuid and setgid are left out")
 
 def passphrase(file: str | None) -> bytes:
     """From a file, the environment, or the terminal."""
     if file:
         with open(file, "rb") as opened:
             return opened.read().rstrip(b"\r\n")
-    if "KLUIS_PASSWORD" in os.environ:
-        return os.environb[b"KLUIS_PASSWORD"]
-    if not sys.stdin.isatty():
+    if "KLUIS_PASSWORD" not in os.environ and not sys.stdin.isatty():
         stop(12, "no passphrase: set KLUIS_PASSWORD or give --password-file")
-    return getpass.getpass("passphrase: ").encode()
-
+    return os.environb.get(b"KLUIS_PASSWORD") or getpass.getpass("passphrase: ").encode()
 
 def main() -> int:
     """Does what the command line asks; the exit code."""
-    parser = argparse.ArgumentParser(description="Restores a kluis repository without kluis.")
-    parser.add_argument("repository")
+    parser = argparse.ArgumentParser(usage=(__doc__ or "").partition("\n\n")[2].rstrip())
     parser.add_argument("--password-file")
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    verbs.add_parser("list")
-    for verb, words in (("ls", ("snapshot",)), ("restore", ("snapshot", "target"))):
-        sub = verbs.add_parser(verb)
-        for word in words:
-            sub.add_argument(word)
-        sub.add_argument("path", nargs="?", default="")
+    parser.add_argument("repository")
+    parser.add_argument("verb", choices=("list", "ls", "restore"))
+    parser.add_argument("words", nargs="*")
     asked = parser.parse_args()
-    repository = Repository(asked.repository, lambda: passphrase(asked.password_file))
+    needed = {"list": 0, "ls": 1, "restore": 2}[asked.verb]
+    if not needed <= len(asked.words) <= needed + (needed > 0):
+        parser.error("too few or too many words")
+    repository = Repository(asked.repository, functools.partial(passphrase, asked.password_file))
     marks = [mark for mark in repository.marks.values() if mark]
     live = [mark for mark in marks if mark[0][0] not in repository.forgotten]
     if asked.verb == "list":
-        for mark in live:
-            e = repository.snapshot(*mark)
+        for e, (mark, _) in ((repository.snapshot(*mark), mark) for mark in live):
             if e:
                 date = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(e.facts[4] // 10**9))
-                words = [b32(mark[0][0])[:12], date, e.facts[6], *map(shown, e.paths), *e.facts[8]]
-                sys.stdout.write(" ".join(words) + "\n")
+                words = map(shown, [e.facts[6], *e.paths, *e.facts[8]])
+                sys.stdout.write(f"{b32(mark[0])} {date} {' '.join(words)}\n")
         return repository.code
-    found = live[-1:] if asked.snapshot == "latest" else [m for m in marks if b32(m[0][0]).startswith(asked.snapshot)]
-    if len(found) != 1:
-        stop(1, f"{len(found)} snapshots are called {asked.snapshot}")
-    e, path = repository.snapshot(*found[0]), b""
+    prefix, path = asked.words[0], os.fsencode("/".join(asked.words[needed:])).strip(b"/")
+    found = [mark for mark in marks if b32(mark[0][0]).startswith(prefix)]
+    found = live[-1:] if prefix == "latest" else found
+    e = repository.snapshot(*found[0]) if len(found) == 1 else None
     if not e:
-        return repository.code
+        stop(1 if len(found) != 1 else 4, f"{len(found)} snapshots are called {prefix}")
     repository.locate()
-    for part in os.fsencode(asked.path).strip(b"/").split(b"/") if asked.path.strip("/") else []:
-        e = next((one for one in (repository.entries(e) if e.kind == DIRECTORY else ()) if one.name == part), None)
-        path += b"/" + part
+    for part in path.split(b"/") if path else []:
+        inside = repository.entries(e) if e.kind == DIRECTORY else []
+        e = next((one for one in inside if one.name == part), None)
         if not e:
             stop(1, f"{shown(path)} is not in this snapshot")
-    target = Target(repository, getattr(asked, "target", None))
+    target = Target(repository, asked.words[1] if asked.verb == "restore" else None)
     if e.kind == DIRECTORY:
-        target.folder(e, path if asked.verb == "ls" else b"")
+        target.folder(e, b"/" + path if path and asked.verb == "ls" else b"")
     else:
         target.entry(e, b"/" + e.name)
     return repository.code
 
-
 if __name__ == "__main__":
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a folder is a descriptor
+    if not hasattr(sodium, "crypto_aead_aegis256_decrypt"):
+        stop(1, "PyNaCl 1.6 or newer is needed: pip install --upgrade pynacl")
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # every folder on the way is open
     sys.setrecursionlimit(1 << 18)
     os.umask(0)
     try:
         sys.exit(main())
     except BAD as error:
-        stop(4, f"damaged: {error}")
-    except BrokenPipeError:
-        sys.exit(1)
+        stop(1 if isinstance(error, OSError) else 4, str(error))

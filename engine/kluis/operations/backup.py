@@ -29,11 +29,13 @@ from kluis.operations.archiving.streams import store_stream
 from kluis.operations.archiving.telling import Teller
 from kluis.options import BackupOptions
 from kluis.repository.access import Repository
+from kluis.repository.collector import list_packs
 from kluis.repository.commit import record_made, store_snapshot
 from kluis.repository.content import Content
 from kluis.repository.ledger import LedgerMovedError
 from kluis.repository.scancache import CacheHead
 from kluis.results import BackupResult
+from kluis.source.above import lies_within
 from kluis.source.exclude import Exclusions
 from kluis.source.paths import absolute
 from kluis.source.walk import WalkOptions, walk
@@ -131,16 +133,22 @@ def _store_source(work: Work, files: FileArchiver, directories: DirectoryArchive
     if options.stdin is not None:
         return store_stream(options.stdin, files, directories, work.repository.surroundings.now())
     skip = _own_folders(work.repository)
+    paths = [path for path in options.paths if not lies_within(path, skip)]
+    if not paths:
+        raise KluisError(
+            "nothing was named but the repository or this client's cache, which cannot be backed "
+            "up into itself. No snapshot was made. Next: name other paths"
+        )
     walked = WalkOptions(options.one_file_system, skip)
     report = work.teller.report
-    for directory in walk(options.paths, Exclusions(options.excludes), walked, report):
+    for directory in walk(paths, Exclusions(options.excludes), walked, report):
         context.cancel.check()
         directories.store(directory)
     if directories.totals.directories == 0 or not _found_any(work):
         reasons = [f"{p.path.decode(errors='replace')}: {p.reason}" for p in work.teller.problems]
         raise KluisError(
             "nothing could be backed up: "
-            + ("; ".join(reasons) or "what was named is left out, or is the repository itself")
+            + ("; ".join(reasons) or "the rules leave out all that was named")
             + ". No snapshot was made"
         )
     return directories.root().tree
@@ -218,6 +226,10 @@ def _still_good(work: Work) -> bool:
     session, state = work.session, work.repository.ledger.state
     if state.has_ended(session.run.id, session.begun_at):
         return False
+    there = list_packs(work.repository)
+    own = session.uploader.packs
+    if any(pack in state.doomed or there.get(pack) != size for pack, size in own.items()):
+        return False  # somebody took a pack of this run for one that nobody wants
     return find_usable(work.repository, session.index) == session.usable and not any(
         PackName(place.shelf, place.digest) in state.doomed for place in session.index.packs
     )
@@ -229,7 +241,11 @@ def _interrupted(work: Work) -> tuple[bytes, ...]:
     heads = {run: item.certificate.head for (run, _), item in index.segments.items()}
     gone = work.repository.cache.open_runs()
     work.finished.extend(gone)
-    return tuple(run for run in gone if run in heads and not state.has_ended(run, heads[run]))
+    return tuple(
+        run
+        for run in gone
+        if run not in state.ended and not state.has_ended(run, heads.get(run, 0))
+    )
 
 
 def _remember_chain(work: Work, mark: SnapshotMark) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kluis.errors import BusyError, FormatError, NoSpaceError
+from kluis.errors import BusyError, DamageError, FormatError, NoSpaceError
 from kluis.events import Context, Stage, Warning_
 from kluis.format import names
 from kluis.format.ledger import Doomed, Ended, Event, PackName
@@ -12,9 +12,10 @@ from kluis.options import PruneOptions
 from kluis.repository import merger
 from kluis.repository.access import Repository
 from kluis.repository.collector import Plan, Rules, list_packs, make_plan
-from kluis.repository.index import Index, load_index
+from kluis.repository.index import Index, ListedSegment, load_index
 from kluis.repository.ledger import LedgerMovedError
 from kluis.repository.mover import Movers, move
+from kluis.repository.openruns import find_runs
 from kluis.repository.reserve import append_deletion, take_back
 from kluis.results import PrunePlan, PruneResult
 
@@ -28,6 +29,11 @@ def prune(repository: Repository, options: PruneOptions, context: Context) -> Pr
     Raises `DamageError` where it would not be safe, `BusyError` if others write all the time.
     """
     begun = repository.surroundings.monotonic()
+    if repository.regressions and not options.dry_run:
+        raise DamageError(
+            f"nothing was pruned: {repository.regressions[0]}. "
+            "Next: kluis verify, and find out what happened to this medium"
+        )
     rules = _rules(repository, options)
     for _ in range(ATTEMPTS):
         context.events(Stage("planning"))
@@ -70,14 +76,15 @@ def _carry_out(
         movers.ended()
     repository.cache.forget_runs(plan.ended)
     context.events(Stage("deleting"))
-    _delete(repository, index)
-    return _tidy(repository, plan.still_open)
+    # Read again: what was just moved is listed by new segments.
+    _delete(repository, load_index(repository.storage, repository.session, repository.ledger.state))
+    return _tidy(repository)
 
 
 def _moved(repository: Repository, index: Index, plan: Plan, context: Context) -> Movers:
     """Moves what is planned; where there is no room for that, only what is dead goes now."""
     try:
-        return move(repository, index, plan.moved, context.cancel)
+        movers = move(repository, index, plan.moved, context.cancel)
     except NoSpaceError:
         if not plan.moved:
             raise
@@ -86,6 +93,11 @@ def _moved(repository: Repository, index: Index, plan: Plan, context: Context) -
         plan.kept.extend(plan.moved)
         plan.moved.clear()
         return Movers(repository)
+    if movers.left:
+        message = f"{len(movers.left)} parity sets are damaged and stay. Next: kluis repair"
+        context.events(Warning_("damaged", message))
+        plan.kept.extend(movers.left)
+    return movers
 
 
 def _record(repository: Repository, plan: Plan, movers: Movers) -> None:
@@ -104,46 +116,79 @@ def _record(repository: Repository, plan: Plan, movers: Movers) -> None:
 def _delete(repository: Repository, index: Index) -> None:
     """Removes every doomed pack, shards of sets that are gone, and dead snapshots' objects."""
     storage, state = repository.storage, repository.ledger.state
+    repository.ledger.complete_twins()
     for pack in state.doomed:
         storage.delete(names.pack(pack.shelf, pack.digest))
-    for parity_set in {id(item): item for item in index.set_of_pack.values()}.values():
-        if all(PackName(p.shelf, p.digest) in state.doomed for p in parity_set.packs):
-            storage.delete(names.numbered(names.PARITY, parity_set.parity_run, parity_set.parity_k))
-    counting = state.counting()
+    shards = _shards(index)
+    needed = {
+        (parity_set.parity_run, parity_set.parity_k)
+        for parity_set in index.set_of_pack.values()
+        if not all(PackName(p.shelf, p.digest) in state.doomed for p in parity_set.packs)
+    }
+    over = state.doomed_snapshots | state.ended | state.counting().keys()
+    for name, _ in list(storage.list(names.PARITY)):
+        key = _numbers(name)
+        if key is not None and key not in needed and (key[0] in over or key in shards):
+            storage.delete(name)
+    counting, over = state.counting(), state.doomed_snapshots | state.ended
     for folder in (names.SNAPSHOTS, names.twin(names.SNAPSHOTS)):
         for name, _ in list(storage.list(folder)):
-            try:
-                run, k = names.parse_numbered(name)
-            except FormatError:
+            key = _numbers(name)
+            if key is None:
                 continue
+            run, k = key
             mark = counting.get(run)
-            if (mark is None and run in (state.doomed_snapshots | state.ended)) or (
-                mark is not None and mark.k != k
-            ):
+            if (mark is None and run in over) or (mark is not None and mark.k != k):
                 storage.delete(name)
     storage.barrier()
 
 
-def _tidy(repository: Repository, still_open: list[bytes]) -> tuple[int, int]:
+def _numbers(name: str) -> tuple[bytes, int] | None:
+    """(run, k) of an object; None for a name that kluis does not give."""
+    try:
+        return names.parse_numbered(name)
+    except FormatError:
+        return None
+
+
+def _shards(index: Index) -> set[tuple[bytes, int]]:
+    """The shards that segments list."""
+    return {(item.parity_run, item.parity_k) for item in index.set_of_pack.values()}
+
+
+def _tidy(repository: Repository) -> tuple[int, int]:
     """Merges segments and ledger records where there are many."""
     state, storage = repository.ledger.state, repository.storage
     index = load_index(storage, repository.session, state)
     merged = merger.worth_merging(index, state)
+    if merged and not _merge(repository, merged):
+        return 0, 0
     if merged:
-        with merger.merge_segments(repository, merged) as movers:
-            try:
-                repository.ledger.append(
-                    (Ended(tuple(sorted(movers.runs()))),),
-                    repository.session.signer,
-                    repository.surroundings,
-                )
-                movers.ended()
-            except LedgerMovedError:
-                repository.ledger.read_on()  # the next prune ends the run
-        for item in merged:
-            storage.delete(item.name)
-        storage.barrier()
-    return len(merged), _checkpoint(repository, still_open, index)
+        index = load_index(storage, repository.session, state)
+    open_now = list(find_runs(repository, index, list_packs(repository)).open)
+    return len(merged), _checkpoint(repository, open_now, index)
+
+
+def _merge(repository: Repository, merged: list[ListedSegment]) -> bool:
+    """Puts one segment in the place of many; False if somebody else wrote meanwhile."""
+    storage = repository.storage
+    with merger.merge_segments(repository, merged) as movers:
+        events: list[Event] = [Ended(tuple(sorted(movers.runs())))]
+        events += merger.read_dates_of(merged, movers, repository.ledger.state)
+        try:
+            repository.ledger.append(
+                tuple(events), repository.session.signer, repository.surroundings
+            )
+        except LedgerMovedError:
+            for run in movers.runs():
+                storage.delete(names.numbered(names.INDEX, run, 0))
+            storage.barrier()
+            return False
+        movers.ended()
+    for item in merged:
+        storage.delete(item.name)
+    storage.barrier()
+    return True
 
 
 def _checkpoint(repository: Repository, still_open: list[bytes], index: Index) -> int:

@@ -6,7 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from kluis.errors import DamageError, FormatError, KluisError, NotFoundError, RefusedError
+from kluis.errors import (
+    BusyError,
+    DamageError,
+    FormatError,
+    NotFoundError,
+    RefusedError,
+    UnreadableError,
+)
 from kluis.events import Context, Damage, Stage
 from kluis.format import names
 from kluis.format.ledger import Doomed, Ended, Event, Lost, PackName
@@ -16,9 +23,11 @@ from kluis.repository import check
 from kluis.repository.access import Repository
 from kluis.repository.affected import Affected
 from kluis.repository.check import Checker, Finding
+from kluis.repository.deciding import append_decided
 from kluis.repository.index import Index, load_index
 from kluis.repository.mend import Mender
 from kluis.repository.mover import Movers
+from kluis.repository.state import subtract
 from kluis.results import Healed, RepairResult
 
 ROUNDS = 3
@@ -115,7 +124,7 @@ def _try(work: Work, findings: list[Finding], heal: Callable[[], str]) -> None:
     """Heals, and notes the outcome for each of the findings."""
     try:
         source = "to be healed" if work.dry_run else heal()
-    except (DamageError, FormatError, NotFoundError) as error:
+    except (DamageError, FormatError, NotFoundError, UnreadableError) as error:
         for finding in findings:
             work.failed[finding.object] = finding, str(error)
         return
@@ -131,8 +140,7 @@ def _end(work: Work, movers: Movers, doomed: set[PackName]) -> None:
     if doomed:
         packs = sorted(doomed, key=lambda pack: (pack.shelf, pack.digest))
         events.insert(0, Doomed(tuple(packs), ()))
-    repository = work.repository
-    repository.ledger.append(tuple(events), repository.session.signer, repository.surroundings)
+    append_decided(work.repository, lambda: tuple(events), BusyError)
     movers.ended()
 
 
@@ -147,13 +155,12 @@ def _record_lost(work: Work) -> None:
         for run, n in _frames(index, finding):
             frames.setdefault(run, set()).add(n)
     lost: FrameSet = {run: ranges_of(found) for run, found in frames.items()}
-    known = repository.ledger.state.lost
-    if all(set(ranges) <= set(known.get(run, ())) for run, ranges in lost.items()):
-        return
-    try:
-        repository.ledger.append((Lost(lost),), repository.session.signer, repository.surroundings)
-    except KluisError:
-        return  # the next repair notes it
+
+    def decide() -> tuple[Event, ...]:
+        fresh = subtract(lost, repository.ledger.state.lost)
+        return (Lost(fresh),) if fresh else ()
+
+    append_decided(repository, decide, BusyError)
 
 
 def _frames(index: Index, finding: Finding) -> set[tuple[bytes, int]]:

@@ -11,6 +11,7 @@ from kluis.events import Context, Damage, DamageFound, Progress, Stage
 from kluis.format import names, tree
 from kluis.format.frame import HASH_BYTES
 from kluis.format.ledger import PackName, SegmentRange, Verified
+from kluis.format.usemap import FrameSet
 from kluis.options import VerifyOptions
 from kluis.repository import check
 from kluis.repository.access import Repository
@@ -24,6 +25,8 @@ from kluis.repository.trees import TreeReader, content_of, open_trees, root_cont
 from kluis.results import VerifyResult
 
 FILES_NAMED = 1000
+# A use map may claim numbers that no run has: so many of them are looked for in trees.
+FRAMES_NAMED = 100_000
 
 
 @dataclass
@@ -113,25 +116,28 @@ def _structure(work: Work) -> None:
     for identity, reason in problems.items():
         mark = work.repository.ledger.require(names.from_base32(identity, 16))
         work.add(Finding(names.numbered(names.SNAPSHOTS, mark.run, mark.k), check.GONE, reason))
-    for snapshot in snapshots:
-        for run, ranges in snapshot.facts.uses.items():
-            missing = [
-                n for first, end in ranges for n in range(first, end) if not _is_there(work, run, n)
-            ]
-            if missing:
-                work.bad_frames.update((run, n) for n in missing)
-                name = f"{names.INDEX}/{names.base32(run)}"
-                reason = f"lists nowhere {len(missing)} frames that snapshot {snapshot.id()} uses"
-                work.add(Finding(name, check.SEGMENT, reason))
-
-
-def _is_there(work: Work, run: bytes, n: int) -> bool:
     doomed = work.repository.ledger.state.doomed
-    return any(
-        PackName(work.index.packs[place.pack].shelf, work.index.packs[place.pack].digest)
-        not in doomed
-        for place in work.index.locate(run, n)
-    )
+    good = [PackName(p.shelf, p.digest) not in doomed for p in work.index.packs]
+    for snapshot in snapshots:
+        missing = work.index.unlisted(snapshot.facts.uses, good)
+        if missing:
+            work.bad_frames |= _missing(work, snapshot.facts.uses, good)
+            name = f"{names.INDEX} of {snapshot.id()}"
+            reason = f"{missing} frames that snapshot {snapshot.id()} uses are listed nowhere"
+            work.add(Finding(name, check.SEGMENT, reason))
+
+
+def _missing(work: Work, uses: FrameSet, good: list[bool]) -> set[tuple[bytes, int]]:
+    """The missing ones among the frames that the index has a number for, and a few more."""
+    found = set()
+    for run, ranges in uses.items():
+        frames = work.index.runs.get(run)
+        count = len(frames.packs) if frames is not None else 0
+        for first, end in ranges:
+            for n in range(first, min(end, count + FRAMES_NAMED)):
+                if not any(good[place.pack] for place in work.index.locate(run, n)):
+                    found.add((run, n))
+    return found
 
 
 def _stored_bytes(work: Work, level: int) -> None:
@@ -174,7 +180,7 @@ def _reader(work: Work) -> TreeReader:
 def _contents(work: Work) -> None:
     """Level 2: every tree read, every file's digest recomputed from the chunk lists."""
     snapshots, _ = load_all(work.repository)
-    seen: set[tuple[bytes, int]] = set()
+    seen: set[Content] = set()
     for snapshot in snapshots:
         if snapshot.root is None:
             raise RefusedError("this key does not read content: verify --level 1 is what it may do")
@@ -183,13 +189,13 @@ def _contents(work: Work) -> None:
         while pending:
             path, content = pending.pop()
             work.context.cancel.check()
-            if (content.digest, content.size) in seen:
+            if content in seen:
                 continue
-            seen.add((content.digest, content.size))
+            seen.add(content)
             try:
                 entries = trees.tree(content).entries
             except DamageError as error:
-                _content_damage(work, path or b"/", snapshot.id(), str(error))
+                _content_damage(work, (path or b"/", snapshot.id()), content, str(error))
                 continue
             for entry in entries:
                 whole = path + b"/" + entry.name
@@ -214,14 +220,16 @@ def _file(work: Work, trees: TreeReader, content: Content, where: tuple[bytes, s
         if content.listed and list_digest(trees.keys, digests) != content.digest:
             raise DamageError("its content is not the one that was recorded")
     except DamageError as error:
-        _content_damage(work, where[0], where[1], str(error))
+        _content_damage(work, where, content, str(error))
 
 
-def _content_damage(work: Work, path: bytes, snapshot: str, reason: str) -> None:
-    if work.findings and work.bad_frames:
-        return  # a damaged pack explains it, and its files are named there
-    shown = path.decode("utf-8", "backslashreplace")
-    work.add(Finding(f"{snapshot}:{shown}", check.GONE, reason))
+def _content_damage(work: Work, where: tuple[bytes, str], content: Content, reason: str) -> None:
+    """Notes a damaged file or folder, unless a damaged pack explains and names it already."""
+    frames = {(extent.run, extent.n) for extent in content.extents}
+    if frames & work.bad_frames:
+        return
+    shown = where[0].decode("utf-8", "backslashreplace")
+    work.add(Finding(f"{where[1]}:{shown}", check.GONE, reason))
 
 
 def _remember_reading(work: Work, level: int) -> None:

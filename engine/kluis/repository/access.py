@@ -162,6 +162,8 @@ def _regressions(repository: Repository) -> list[str]:
             f"this store was rolled back: its ledger ends at record {state.head}, "
             f"this client has already seen {seen.head}; newer snapshots may be missing"
         )
+    elif repository.ledger.gap is not None:
+        found.append(f"part of this store's ledger is missing: {repository.ledger.gap}")
     elif not _holds(repository.ledger, seen.head, seen.head_digest):
         found.append(
             f"this store was forked: its ledger record {seen.head} is not the one that "
@@ -179,4 +181,4 @@ def _holds(ledger: Ledger, n: int, digest: bytes) -> bool:
     """True if the record n that the ledger holds, or a checkpoint replaced, has this digest."""
     if n in ledger.digests:
         return ledger.digests[n] == digest
-    return digest in ledger.state.replaced or n in ledger.broken
+    return digest in ledger.state.replaced

@@ -6,20 +6,19 @@ those of counting snapshots and, as a courtesy, all of open runs; whole parity s
 
 from __future__ import annotations
 
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from kluis.errors import DamageError, FormatError
 from kluis.format import names
 from kluis.format.ledger import PackName
 from kluis.format.segment import PackPlace, ParitySet
-from kluis.format.usemap import FrameSet, contains, merge, numbers
+from kluis.format.usemap import FrameSet, contains, merge, merge_ranges
 from kluis.options import Limit
 from kluis.repository.access import Repository
 from kluis.repository.index import Index
 from kluis.repository.openruns import StoredRuns, find_runs, may_end
-from kluis.repository.snapshots import load
-from kluis.repository.state import raised_times
+from kluis.repository.snapshots import VoidSnapshotError, load
+from kluis.repository.state import raised_times, subtract
 
 # Packs below this are worth merging once there are many: each costs a read and a shard.
 SMALL_PACK_BYTES = 4 << 20
@@ -47,6 +46,7 @@ class SetPlan:
     used_bytes: int = 0
     dead_bytes: int = 0  # of frames that are not needed from here; padding is not counted
     small: bool = False
+    stuck: bool = False  # holds frames that are lost: what is left of them stays where it is
 
 
 @dataclass
@@ -97,7 +97,10 @@ def make_plan(repository: Repository, index: Index, rules: Rules) -> Plan:
     plan.doomed_snapshots.sort()
     plan.used = merge([*_use_maps(repository, plan), *_courtesy(index, plan.still_open)])
     sets = _weigh(index, state.doomed, listed, plan.used)
-    _require_all_used(index, set(listed) - state.doomed, plan)
+    for weighed in sets:
+        weighed.stuck = any(contains(state.lost.get(run, ()), n) for _, run, n in weighed.used)
+    there = {pack: size for pack, size in listed.items() if pack not in state.doomed}
+    _require_all_used(index, there, state.lost, plan)
     _choose(sets, rules, plan)
     _strays(runs, plan, listed)
     return plan
@@ -107,12 +110,14 @@ def _use_maps(repository: Repository, plan: Plan) -> list[FrameSet]:
     """Use maps of every snapshot that counts; refuses while one cannot be opened."""
     state = repository.ledger.state
     times = raised_times(state, repository.surroundings.now())
-    maps = []
+    maps, doomed = [], set(plan.doomed_snapshots)
     for run, mark in state.counting().items():
-        if run in plan.doomed_snapshots:
+        if run in doomed:
             continue
         try:
             maps.append(load(repository, mark, times[run]).facts.uses)
+        except VoidSnapshotError:
+            continue
         except (DamageError, FormatError) as error:
             raise DamageError(
                 f"nothing was pruned: snapshot {names.base32(run)} cannot be opened, so what it "
@@ -125,7 +130,7 @@ def _use_maps(repository: Repository, plan: Plan) -> list[FrameSet]:
 def _courtesy(index: Index, runs: list[bytes]) -> list[FrameSet]:
     """All frames that open runs have listed: their writers would store them again."""
     wanted = set(runs)
-    found: FrameSet = {}
+    found: dict[bytes, list[tuple[int, int]]] = {}
     for (run, _), item in index.segments.items():
         if run not in wanted:
             continue
@@ -133,9 +138,8 @@ def _courtesy(index: Index, runs: list[bytes]) -> list[FrameSet]:
             for place in parity_set.packs:
                 for group in place.groups:
                     end = group.first_n + len(group.stored) // 4
-                    part: FrameSet = {group.run: ((group.first_n, end),)}
-                    found = merge((found, part))
-    return [found]
+                    found.setdefault(group.run, []).append((group.first_n, end))
+    return [{run: merge_ranges(tuple(ranges)) for run, ranges in found.items()}]
 
 
 def _weigh(
@@ -186,18 +190,14 @@ def _is_home(
     return False
 
 
-def _require_all_used(index: Index, there: AbstractSet[PackName], plan: Plan) -> None:
-    """Refuses while a used frame lies nowhere: repair comes first."""
-    missing = 0
-    for run, ranges in plan.used.items():
-        for n in numbers(ranges):
-            places = [index.packs[place.pack] for place in index.locate(run, n)]
-            if not any(PackName(place.shelf, place.digest) in there for place in places):
-                missing += 1
+def _require_all_used(index: Index, there: dict[PackName, int], lost: FrameSet, plan: Plan) -> None:
+    """Refuses while a used frame lies nowhere whole: repair comes first. Known losses apart."""
+    good = [there.get(PackName(place.shelf, place.digest)) == place.size for place in index.packs]
+    missing = index.unlisted(subtract(plan.used, lost), good)
     if missing:
         raise DamageError(
             f"nothing was pruned: {missing} frames that snapshots use are in no pack that is "
-            "there. Next: kluis repair"
+            "there and whole. Next: kluis repair"
         )
 
 
@@ -216,7 +216,7 @@ def _choose(sets: list[SetPlan], rules: Rules, plan: Plan) -> None:
     for item in living:
         worth = unused > allowed and item.dead_bytes > 0
         fits = budget is None or item.used_bytes <= budget
-        if fits and (worth or (merge_small and item.small)):
+        if fits and not item.stuck and (worth or (merge_small and item.small)):
             plan.moved.append(item)
             unused -= item.dead_bytes
             if budget is not None:

@@ -8,6 +8,7 @@ from kluis.errors import KluisError
 from kluis.format.ledger import Event
 from kluis.repository.access import Repository
 from kluis.repository.ledger import LedgerMovedError
+from kluis.repository.reserve import append_deletion
 
 ATTEMPTS = 8
 
@@ -27,7 +28,7 @@ def append_decided(
         if not events:
             return False
         try:
-            repository.ledger.append(events, repository.session.signer, repository.surroundings)
+            append_deletion(repository, events)
         except LedgerMovedError:
             repository.ledger.read_on()
             continue

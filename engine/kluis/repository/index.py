@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ from kluis.format import crypt, envelope, names, segment
 from kluis.format.certificate import Certificate
 from kluis.format.ledger import PackName
 from kluis.format.segment import PackPlace, ParitySet, Segment
+from kluis.format.usemap import FrameSet
 from kluis.repository.keys import Session
 from kluis.repository.run import read_certificate
 from kluis.repository.small import SMALL_LIMIT_BYTES
@@ -88,8 +90,6 @@ class Index:
 
         A pack may be in several sets, after a repair: the one without doomed members counts.
         """
-        self.replaced.update((item.run, item.k) for item in listed.stands_for)
-        self.stood_for.update(item.digest for item in listed.stands_for if item.digest is not None)
         for parity_set in listed.sets:
             for place in parity_set.packs:
                 name = PackName(place.shelf, place.digest)
@@ -133,6 +133,18 @@ class Index:
             frames.kinds[n],
         )
         return [first, *self.copies.get((run, n), [])]
+
+    def unlisted(self, frames: FrameSet, good: Sequence[bool]) -> int:
+        """How many of these frames lie in no good pack (by number); no range is too long."""
+        missing = 0
+        for run, ranges in frames.items():
+            known = self.runs.get(run)
+            count = len(known.packs) if known is not None else 0
+            for first, end in ranges:
+                missing += max(0, end - max(first, count))
+                for n in range(first, min(end, count)):
+                    missing += not any(good[place.pack] for place in self.locate(run, n))
+        return missing
 
     def pack_name(self, number: int) -> str:
         """The object name of a pack by its number here."""
@@ -197,11 +209,47 @@ def _load_once(storage: Storage, session: Session, state: LedgerState) -> tuple[
             listed, certificate = decoded
             digest = crypt.digest(data)
             found.append(ListedSegment(name, run, k, digest, size, listed, certificate))
-    replaced = {(item.run, item.k) for listed in found for item in listed.body.stands_for}
-    for item in found:
-        if (item.run, item.k) not in replaced:
-            index.segments[item.run, item.k] = item
-            index.learn(item.body, state.doomed)
+    owner = session.owner_verify
+    trusted = [item for item in found if state.may_carry(item.certificate.maker, owner)]
+    replaced = _replaced(trusted, found)
+    index.stood_for.update(
+        old.digest for item in trusted for old in item.body.stands_for if old.digest is not None
+    )
+    index.replaced |= replaced
+    for item in sorted(found, key=lambda item: item not in trusted):
+        if (item.run, item.k) in replaced:
+            continue
+        if item not in trusted and not _is_own(item):
+            index.problems[item.name] = f"{item.name} lists frames of runs that are not its own"
+            continue
+        index.segments[item.run, item.k] = item
+        index.learn(item.body, state.doomed)
     for run, k in replaced:
         index.problems.pop(names.numbered(names.INDEX, run, k), None)
     return index, complete
+
+
+def _replaced(trusted: list[ListedSegment], found: list[ListedSegment]) -> set[tuple[bytes, int]]:
+    """Segments that one of the owner's or an operator's stands for, of the same domain."""
+    there = {(item.run, item.k): item for item in found}
+    replaced = set()
+    for item in trusted:
+        for old in item.body.stands_for:
+            actual = there.get((old.run, old.k))
+            if actual is not None and (
+                actual.certificate.domain != item.certificate.domain
+                or old.digest not in (None, actual.digest)
+            ):
+                continue
+            replaced.add((old.run, old.k))
+    return replaced
+
+
+def _is_own(item: ListedSegment) -> bool:
+    """True if the segment lists nothing but frames of its own run, as a writer's does."""
+    return not item.body.stands_for and all(
+        group.run == item.run
+        for parity_set in item.body.sets
+        for place in parity_set.packs
+        for group in place.groups
+    )

@@ -8,15 +8,21 @@ from kluis.errors import (
     AlreadyExistsError,
     DamageError,
     FormatError,
+    NoSpaceError,
     NotFoundError,
     RefusedError,
+    StorageError,
 )
 from kluis.format import crypt, ledger, names
-from kluis.format.ledger import Checkpoint, Event
+from kluis.format.ledger import Checkpoint, Doomed, Event, Forgotten
 from kluis.repository.small import Copies, read_copies, read_or_none
 from kluis.repository.state import LedgerState
 from kluis.storage.base import Storage
 from kluis.surroundings import Surroundings
+
+
+# What must not be said while part of the ledger is missing.
+_DELETIONS = (Doomed, Forgotten, Checkpoint)
 
 
 class LedgerMovedError(AlreadyExistsError):
@@ -56,15 +62,17 @@ class Ledger:
     broken: dict[int, str] = field(default_factory=dict)
     without_twin: set[int] = field(default_factory=set)
     digests: dict[int, bytes] = field(default_factory=dict)
+    gap: str | None = None  # why part of the ledger is known to be missing
 
     def read(self) -> None:
         """Reads everything from the newest checkpoint on; `state` is then up to date."""
-        numbers = self._numbers()
         chain: list[tuple[int, ledger.Record | None, bytes]] = []
-        for n in reversed(numbers):
+        self.broken.clear()
+        self.gap = None
+        for n in reversed(self._numbers()):
             record, digest = self._load(n)
             chain.append((n, record, digest))
-            if record is not None and self._is_checkpoint(record):
+            if record is not None and self._may_begin(record):
                 break
         self.state = LedgerState()
         for n, record, digest in reversed(chain):
@@ -76,41 +84,74 @@ class Ledger:
             )
 
     def read_on(self) -> bool:
-        """Reads records that others appended since; True if there were any."""
+        """Reads what others appended since; True if there was anything.
+
+        Where a checkpoint took the place of what was not read yet, all is read again: who
+        calls has to list packs and segments again in any case.
+        """
         fresh = [n for n in self._numbers() if n > self.state.head]
+        if not fresh:
+            return False
+        if fresh != list(range(self.state.head + 1, fresh[-1] + 1)):
+            self.read()
+            return True
         for n in fresh:
             record, digest = self._load(n)
+            if record is not None and record.previous != self.state.head_digest:
+                self.read()
+                return True
             self._fold(n, record, digest)
-        return bool(fresh)
+        return True
 
     def append(self, events: tuple[Event, ...], signer: Signer, surroundings: Surroundings) -> None:
         """Appends one record to the head that was read; durable, with its twin, on return.
 
         Raises `LedgerMovedError` if the head is not the newest one, `RefusedError` if this key
-        may not say it: a record that readers would skip is not written.
+        may not say it: a record that readers would skip is not written. `DamageError` for a
+        deletion while part of the ledger is missing.
         """
         if not self.state.entitled(signer.verify, self.identity.owner_verify, events):
             raise RefusedError(
                 "this key may not do that: the owner has not given it the right, or took it "
                 "back. Nothing was recorded. Next: use a key of a role that may"
             )
-        self._complete_twins()
+        if self.gap is not None and any(isinstance(event, _DELETIONS) for event in events):
+            raise DamageError(
+                f"nothing was deleted: part of the ledger is missing or forked ({self.gap}), so "
+                "what may go is not known. Next: kluis verify, kluis repair"
+            )
+        self.complete_twins()
         n = max([self.state.head, *self.broken]) + 1
         data = self._seal(n, events, signer, surroundings)
-        try:
-            self.storage.create(names.ledger(n), data)
-        except AlreadyExistsError:
-            raise LedgerMovedError(f"somebody else wrote ledger record {n} first") from None
         digest = crypt.digest(data)
+        self._create(names.ledger(n), data)
         self._refuse_if_passed(n, digest)
+        self._create_twin(n, data)
+        self._fold(n, ledger.decode(data, names.ledger(n)), digest)
+
+    def _create(self, name: str, data: bytes) -> None:
+        """Creates the record, or `LedgerMovedError`; what failed half-way is looked at."""
         try:
-            self.storage.create(names.twin(names.ledger(n)), data)
+            self.storage.create(name, data)
+        except AlreadyExistsError:
+            raise LedgerMovedError(f"somebody else wrote {name} first") from None
+        except StorageError:
+            if read_or_none(self.storage, name) != data:
+                raise
+
+    def _create_twin(self, n: int, data: bytes) -> None:
+        """Creates the twin of a record that is there; on a full medium the reserve gives way."""
+        twin = names.twin(names.ledger(n))
+        try:
+            self.storage.create(twin, data)
         except AlreadyExistsError:
             # Somebody completed the record for us; the same bytes, or he read another one.
-            if read_or_none(self.storage, names.twin(names.ledger(n))) != data:
+            if read_or_none(self.storage, twin) != data:
                 raise LedgerMovedError(f"ledger record {n} exists in two versions") from None
-        record = ledger.decode(data, names.ledger(n))
-        self._fold(n, record, digest)
+        except NoSpaceError:
+            self.storage.delete(names.RESERVE)
+            self.storage.barrier()
+            self.storage.create(twin, data)
 
     def _seal(
         self, n: int, events: tuple[Event, ...], signer: Signer, surroundings: Surroundings
@@ -172,12 +213,34 @@ class Ledger:
         )
         return ledger.decode_events(plain)
 
-    def _is_checkpoint(self, record: ledger.Record) -> bool:
+    def _may_begin(self, record: ledger.Record) -> bool:
+        """True if reading can begin with this record: the first, or a checkpoint to believe."""
+        if record.n == 1:
+            return True
         try:
             events = self._events(record)
         except FormatError:
             return False
-        return any(isinstance(event, Checkpoint) for event in events)
+        first = events[0]
+        return isinstance(first, Checkpoint) and self._is_vouched(record, first)
+
+    def _is_vouched(self, record: ledger.Record, point: Checkpoint) -> bool:
+        """True if a checkpoint's roles are the owner's word, and entitle its author.
+
+        A checkpoint names the roles itself. Unless the owner signed it, they must be those
+        that he granted, and no older ones than the keyring knows of.
+        """
+        who = self.identity
+        if record.author == who.owner_verify:
+            return True
+        granted = point.granted()
+        roles = {role.verify_key: role for role in granted.roles}
+        trial = LedgerState(roles=roles)
+        return (
+            ledger.vouched(granted, who.vault, who.owner_verify)
+            and granted.sequence >= who.roles_sequence
+            and trial.entitled(record.author, who.owner_verify, (point,))
+        )
 
     def _fold(self, n: int, record: ledger.Record | None, digest: bytes) -> None:
         if record is None:
@@ -187,40 +250,22 @@ class Ledger:
         except FormatError as error:
             self.broken[n] = str(error)
             return
-        reason = self._begins(n, record, events) if not self.state.head else None
-        if self.state.head and record.previous != self.state.head_digest:
-            reason = "does not follow the record before it: forked or damaged"
-        if reason is None and not self.state.entitled(
-            record.author, self.identity.owner_verify, events
-        ):
-            reason = "signed by a key that may not say this"
-        if reason is not None:
-            self.broken[n] = reason
+        first = events[0]
+        if not self.state.head and n > 1:
+            if isinstance(first, Checkpoint) and self._is_vouched(record, first):
+                self.state.roles = {role.verify_key: role for role in first.roles}
+            else:
+                self.gap = self.gap or f"records before {n} are missing"
+        if not self.state.entitled(record.author, self.identity.owner_verify, events):
+            self.broken[n] = "signed by a key that may not say this"
             return
+        if self.state.head and record.previous != self.state.head_digest:
+            # Signed by who may: it counts, but what lies between is gone, so nothing is deleted.
+            self.gap = self.gap or f"record {n} does not follow {self.state.head}"
         self.digests[n] = digest
         self.state.apply(n, digest, record, events)
 
-    def _begins(self, n: int, record: ledger.Record, events: tuple[Event, ...]) -> str | None:
-        """Why what is read cannot begin with this record; its roles count if it can.
-
-        A checkpoint names the roles itself. Unless the owner signed it, they must be those
-        that he granted, and no older ones than the keyring knows of.
-        """
-        first, who = events[0], self.identity
-        if not isinstance(first, Checkpoint):
-            if n > 1:
-                self.broken[n - 1] = "missing: records before the ones that are there are gone"
-            return None
-        if record.author != who.owner_verify:
-            granted = first.granted()
-            if not ledger.vouched(granted, who.vault, who.owner_verify):
-                return "a checkpoint with roles that the owner did not grant"
-            if granted.sequence < who.roles_sequence:
-                return "a checkpoint with roles that the owner has replaced"
-        self.state.roles = {role.verify_key: role for role in first.roles}
-        return None
-
-    def _complete_twins(self) -> None:
+    def complete_twins(self) -> None:
         """Makes durable, with twins, what others appended and did not finish."""
         for n in sorted(self.without_twin):
             name = names.ledger(n)
@@ -239,12 +284,12 @@ class Ledger:
             if later <= n:
                 continue
             record, _ = self._load(later)
-            if record is None:
+            if record is None or not self._may_begin(record):
                 continue
-            for event in self._events(record):
-                if isinstance(event, Checkpoint) and later > n + 1 and digest not in event.replaced:
-                    self.storage.delete(names.ledger(n))
-                    raise LedgerMovedError(f"ledger record {n} was written too late")
+            point = self._events(record)[0]
+            if isinstance(point, Checkpoint) and digest not in point.replaced:
+                self.storage.delete(names.ledger(n))
+                raise LedgerMovedError(f"ledger record {n} was written too late")
 
     def copies(self, n: int) -> Copies:
         """Both copies of the n-th record, for verify and repair."""

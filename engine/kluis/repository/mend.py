@@ -21,7 +21,7 @@ from kluis.repository.index import Index
 from kluis.repository.mover import Movers, carry, read_whole
 from kluis.repository.packer import BuiltPack, groups_of
 from kluis.repository.packs import check_name, open_pack
-from kluis.repository.rebuild import SHARD_LIMIT_BYTES, read_shard, rebuild_pack
+from kluis.repository.rebuild import SHARD_LIMIT_BYTES, rebuild_pack
 from kluis.repository.small import read_or_none
 from kluis.repository.uploader import ShardBuilder
 
@@ -65,7 +65,7 @@ class Mender:
         parity_set = self.index.set_of_pack.get(pack)
         data = rebuild_pack(self.repository.storage, parity_set, pack)
         if self.repository.storage.exists(name):
-            self._replace(name, data)
+            self._replace(name, data, present=True)
             return "parity"
         self._carry_over(pack, name, data)
         return "parity, in a new pack"
@@ -91,27 +91,38 @@ class Mender:
     ) -> None:
         """A shard over the members that are left: the old one with the lost pack taken out."""
         storage = self.repository.storage
-        shard, shard_data = read_shard(storage, old)
-        data = bytearray(shard_data)
-        xor_into(data, lost)
-        size = max(place.size for place in rest)
-        if any(data[size:]):
-            raise DamageError("the shard that is left does not fit the packs that are left")
         run, uploader = self.movers.writer(domain)
-        checks = {
-            (member.shelf, member.digest): check
-            for member, check in zip(shard.members, shard.checks, strict=False)
-        }
-        builder = ShardBuilder(
-            data[:size],
-            [Member(place.shelf, place.digest, place.size) for place in rest],
-            [checks[place.shelf, place.digest] for place in rest],
-        )
+        builder = self._shard_without(old, rest, lost)
         k = run.next_segment
         parts = builder.finish(run.id, k)
         storage.put(names.numbered(names.PARITY, run.id, k), parts)
         whole = b"".join(parts)
         uploader.write_segment((ParitySet(run.id, k, crypt.digest(whole), len(whole), rest),))
+
+    def _shard_without(
+        self, old: ParitySet, rest: tuple[PackPlace, ...], lost: bytes
+    ) -> ShardBuilder:
+        """The old shard with the lost pack taken out; from the packs where it is damaged."""
+        name = names.numbered(names.PARITY, old.parity_run, old.parity_k)
+        whole = read_or_none(self.repository.storage, name)
+        if whole is None or crypt.digest(whole) != old.parity_digest:
+            builder = ShardBuilder()
+            for place in rest:
+                pack = PackName(place.shelf, place.digest)
+                builder.add(BuiltPack([read_whole(self.repository, self.index, pack)], place))
+            return builder
+        shard = parity.decode_shard(whole)
+        data = bytearray(whole[shard.data_offset :])
+        xor_into(data, lost)
+        checks = {
+            (member.shelf, member.digest): check
+            for member, check in zip(shard.members, shard.checks, strict=False)
+        }
+        return ShardBuilder(
+            data[: max(place.size for place in rest)],
+            [Member(place.shelf, place.digest, place.size) for place in rest],
+            [checks[place.shelf, place.digest] for place in rest],
+        )
 
     def shard(self, name: str) -> str:
         """Computes a shard again from the packs of its set: the same bytes as before."""
@@ -188,9 +199,13 @@ class Mender:
             sets.append(ParitySet(run.id, run.next_segment, None, 0, tuple(left.values())))
         return tuple(sets)
 
-    def _replace(self, name: str, data: bytes) -> None:
+    def _replace(self, name: str, data: bytes, present: bool = False) -> None:
+        """Puts the whole object in place; with `present` only while there is one.
+
+        A pack that vanishes meanwhile was doomed and deleted: it must not come back.
+        """
         self._quarantine(name)
-        self.repository.storage.replace(name, data)
+        self.repository.storage.replace(name, data, present=present)
 
     def _quarantine(self, name: str) -> None:
         """Keeps what is about to be replaced; a full medium must not stop the repair."""

@@ -6,7 +6,14 @@ from dataclasses import replace
 
 from kluis.errors import FormatError
 from kluis.format import names
-from kluis.format.ledger import Checkpoint, ForgottenMark, PackName, SnapshotMark
+from kluis.format.ledger import (
+    Checkpoint,
+    ForgottenMark,
+    PackName,
+    SegmentRange,
+    SnapshotMark,
+    Verified,
+)
 from kluis.format.segment import ParitySet, Replaced
 from kluis.repository.access import Repository
 from kluis.repository.index import Index, ListedSegment
@@ -55,6 +62,25 @@ def merge_segments(repository: Repository, merged: list[ListedSegment]) -> Mover
         uploader.stands_for = _stands_for(items, state)
         uploader.write_segment(tuple(s for item in items for s in _living_sets(item, state)))
     return movers
+
+
+def read_dates_of(
+    merged: list[ListedSegment], movers: Movers, state: LedgerState
+) -> list[Verified]:
+    """When all that the new segments list was last read, if it was: the oldest date of each."""
+    read: dict[tuple[bytes, int], tuple[int, int]] = {}
+    for verified in state.verified:
+        for item in verified.segments:
+            for k in range(item.first_k, min(item.last_k, item.first_k + DIGESTS_KEPT) + 1):
+                key = item.run, k
+                read[key] = max((verified.time_ns, verified.level), read.get(key, (0, 0)))
+    dates = [read.get((item.run, item.k)) for item in merged if item.body.sets]
+    known = [date for date in dates if date is not None]
+    if not known or len(known) < len(dates):
+        return []
+    time_ns, level = min(known)
+    ranges = tuple(SegmentRange(run, 0, 0) for run in sorted(movers.runs()))
+    return [Verified(level, time_ns, ranges)]
 
 
 def _stands_for(items: list[ListedSegment], state: LedgerState) -> tuple[Replaced, ...]:

@@ -16,6 +16,7 @@ from kluis.format import crypt, names, pack
 from kluis.format.ledger import PackName
 from kluis.repository.access import Repository
 from kluis.repository.collector import SetPlan
+from kluis.repository.durable import note_durable, read_durable
 from kluis.repository.index import Index
 from kluis.repository.packer import PackBuilder, SealedFrame
 from kluis.repository.packs import check_name, open_pack
@@ -41,6 +42,7 @@ class Movers:
     writers: dict[bytes, tuple[Run, Uploader]] = field(default_factory=dict)
     builders: dict[bytes, PackBuilder] = field(default_factory=dict)
     marks: list[AliveMark] = field(default_factory=list)
+    left: list[SetPlan] = field(default_factory=list)  # sets that could not be carried whole
 
     def runs(self) -> list[bytes]:
         """Names of the runs that were begun."""
@@ -85,7 +87,11 @@ class Movers:
             uploader.close_set()
 
     def ended(self) -> None:
-        """The ledger knows that these runs have ended."""
+        """The ledger knows that these runs have ended; what they stored passed its barrier."""
+        segments = (
+            (run.id, k) for run, _ in self.writers.values() for k in range(run.next_segment)
+        )
+        note_durable(self.repository, {*read_durable(self.repository), *segments})
         for mark in self.marks:
             mark.close()
 
@@ -104,17 +110,25 @@ class Movers:
 
 
 def move(repository: Repository, index: Index, sets: list[SetPlan], cancel: Cancel) -> Movers:
-    """Stores every used frame of these sets in new packs, durable and listed on return."""
+    """Stores every used frame of these sets in new packs, durable and listed on return.
+
+    A set that cannot be read whole is taken out of `sets` and told in `left`.
+    """
     movers = Movers(repository)
     try:
-        for plan in sets:
+        for plan in list(sets):
             wanted: dict[PackName, set[tuple[bytes, int]]] = {}
             for name, owner, n in plan.used:
                 wanted.setdefault(name, set()).add((owner, n))
-            for name, frames in wanted.items():
-                cancel.check()
-                data = read_whole(repository, index, name)
-                carry(movers, names.pack(name.shelf, name.digest), data, frames)
+            try:
+                for name, frames in wanted.items():
+                    cancel.check()
+                    data = read_whole(repository, index, name)
+                    carry(movers, names.pack(name.shelf, name.digest), data, frames)
+            except (DamageError, NotFoundError):
+                # What cannot be read stays where it is, for repair; copies already made do no harm.
+                sets.remove(plan)
+                movers.left.append(plan)
         movers.flush()
     except BaseException:
         movers.__exit__(None, None, None)
@@ -126,6 +140,8 @@ def carry(movers: Movers, name: str, data: bytes, frames: set[tuple[bytes, int]]
     """Adds the wanted frames (None: all) of a whole pack, each compared with its signed entry."""
     repository = movers.repository
     opened = open_pack(name, data, repository.session, repository.ledger.state)
+    if frames is not None and not frames <= opened.places.keys():
+        raise DamageError(f"{name} does not hold all the frames that its segment lists")
     for place, entry in enumerate(opened.entries):
         if frames is not None and (entry.run, entry.n) not in frames:
             continue

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from kluis.errors import FormatError, NotFoundError
+from kluis.errors import FormatError, NotFoundError, UnreadableError
 from kluis.format import names
 from kluis.storage.base import Storage
 
@@ -31,10 +31,10 @@ def put_with_twin(storage: Storage, name: str, data: bytes) -> None:
 
 
 def read_or_none(storage: Storage, name: str) -> bytes | None:
-    """The object's bytes, or None if there is none of that name."""
+    """The object's bytes, or None if there is none of that name, or none that can be read."""
     try:
         return storage.get(name, SMALL_LIMIT_BYTES)
-    except NotFoundError:
+    except (NotFoundError, UnreadableError):
         return None
 
 

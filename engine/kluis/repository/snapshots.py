@@ -12,10 +12,14 @@ from kluis.format.snapshot import Facts, Root
 from kluis.repository.access import Repository
 from kluis.repository.keys import Session
 from kluis.repository.run import open_run_key, read_certificate
-from kluis.repository.small import read_copies
+from kluis.repository.small import read_or_none
 from kluis.repository.state import LedgerState, raised_times
 
 PREFIX_CHARACTERS = 4
+
+
+class VoidSnapshotError(DamageError):
+    """A snapshot that a key made count which did not make it: nobody owes it anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +65,17 @@ def decode(
 def load(repository: Repository, mark: SnapshotMark, time_ns: int) -> Snapshot:
     """The snapshot that the ledger means: whichever copy has the digest that it names."""
     name = names.numbered(names.SNAPSHOTS, mark.run, mark.k)
-    copies = read_copies(repository.storage, name)
-    for data in (copies.first, copies.twin):
+    missing = True
+    for place in (name, names.twin(name)):
+        data = read_or_none(repository.storage, place)
+        missing = missing and data is None
         if data is not None and crypt.digest(data) == mark.digest:
             opened = decode(data, name, repository.session, repository.ledger.state)
             if opened[0].maker != mark.maker and not mark.copied:
-                raise DamageError(f"{name} is forged: another key than the run's own made it count")
+                raise VoidSnapshotError(
+                    f"{name} is forged: another key than the run's own made it count"
+                )
             return Snapshot(mark, time_ns, opened[1], opened[2], opened[0])
-    missing = copies.first is None and copies.twin is None
     raise DamageError(
         f"{name} is {'missing' if missing else 'damaged'}, and so is its twin: snapshot "
         f"{names.base32(mark.run)} cannot be opened. Next: kluis repair --from another copy"
@@ -88,6 +95,8 @@ def load_all(repository: Repository) -> tuple[list[Snapshot], dict[str, str]]:
     for run, mark in state.live.items():
         try:
             found.append(load(repository, mark, times[run]))
+        except VoidSnapshotError:
+            continue
         except (DamageError, FormatError) as error:
             problems[names.base32(run)] = str(error)
     found.sort(key=in_time)

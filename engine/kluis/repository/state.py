@@ -29,7 +29,7 @@ from kluis.format.ledger import (
     Unforgotten,
     Verified,
 )
-from kluis.format.usemap import FrameSet, Ranges, merge, numbers, ranges_of
+from kluis.format.usemap import FrameSet, merge
 
 # Which events each role may sign; the owner may sign all.
 _ENTITLED: dict[int, tuple[type, ...]] = {
@@ -98,6 +98,11 @@ class LedgerState:
         if role is None or role.role not in (AGENT, OPERATOR):
             return False
         return not role.until or begun_at < role.until
+
+    def may_carry(self, maker: bytes, owner: bytes) -> bool:
+        """True for who may list, move and merge what other runs stored."""
+        role = self.roles.get(maker)
+        return maker == owner or (role is not None and role.role == OPERATOR)
 
     def has_ended(self, run: bytes, begun_at: int) -> bool:
         """True if the run signs nothing more; `begun_at` is the head in its certificate."""
@@ -196,14 +201,22 @@ class LedgerState:
 
 
 def subtract(frames: FrameSet, gone: FrameSet) -> FrameSet:
-    """The frames of the first set that are not in the second."""
+    """The frames of the first set that are not in the second; by ranges, however long."""
     result: FrameSet = {}
     for run, ranges in frames.items():
-        left: Ranges = ranges
-        if run in gone:
-            left = ranges_of(set(numbers(ranges)) - set(numbers(gone[run])))
+        left: list[tuple[int, int]] = []
+        for first, end in ranges:
+            position = first
+            for start, stop in gone.get(run, ()):
+                if stop <= position or start >= end:
+                    continue
+                if start > position:
+                    left.append((position, start))
+                position = max(position, stop)
+            if position < end:
+                left.append((position, end))
         if left:
-            result[run] = left
+            result[run] = tuple(left)
     return result
 
 

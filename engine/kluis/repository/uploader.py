@@ -13,6 +13,7 @@ from typing import Protocol
 
 from kluis._native.xor import xor_into
 from kluis.format import crypt, names, parity, segment
+from kluis.format.ledger import PackName
 from kluis.format.parity import Member
 from kluis.format.segment import PackPlace, ParitySet, Replaced, Segment
 from kluis.repository.packer import BuiltPack
@@ -111,6 +112,7 @@ class Uploader:
     stands_for: tuple[Replaced, ...] = ()
     bytes_stored: int = 0
     segments: int = 0
+    packs: dict[PackName, int] = field(default_factory=dict)  # all that this run stored, sizes
     _shard: ShardBuilder = field(default_factory=ShardBuilder)
     _places: list[PackPlace] = field(default_factory=list)
     _writes: list[Future[None]] = field(default_factory=list)
@@ -128,6 +130,7 @@ class Uploader:
         if self.with_parity:
             self._shard.add(built)
         self._places.append(place)
+        self.packs[PackName(place.shelf, place.digest)] = place.size
         self.bytes_stored += place.size
         age = self.surroundings.monotonic() - self._since
         if len(self._places) >= parity.SET_PACKS or age >= SEGMENT_SECONDS:

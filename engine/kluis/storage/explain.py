@@ -13,6 +13,7 @@ from kluis.errors import (
     NoSpaceError,
     NotFoundError,
     StorageError,
+    UnreadableError,
 )
 from kluis.storage.folders import BarrierError
 
@@ -57,6 +58,8 @@ def explain(error: OSError, action: str, name: str, location: str) -> KluisError
             f"{what}: on the way there lies a link or a file in the place of a folder, which kluis"
             " never makes there; move it away, then verify"
         )
+    if number == errno.EIO and action in ("read", "look at"):
+        return UnreadableError(f"{what}: {reason.lower()}: the medium or its cable is failing")
     more = _OTHERS.get(number, "the medium, its cable or its driver may be failing")
     return StorageError(f"{what}: {reason.lower()}: {more}")
 

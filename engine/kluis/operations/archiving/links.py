@@ -8,12 +8,18 @@ from blake3 import blake3
 
 from kluis.operations.archiving.files import StoredFile
 from kluis.source import records as listing
-from kluis.source.mounts import mount_point
+from kluis.source.above import mount_point
 from kluis.source.records import Record
 from kluis.source.walk import Directory
 
 # Files with several names are read once while the map of them is small.
 LINKS_REMEMBERED = 100_000
+
+
+def _same_file(first: bytes, second: bytes) -> bool:
+    """True if two names show one file: all but the length of the name and the links agree."""
+    one, other = listing.unpack(first), listing.unpack(second)
+    return one._replace(name_length=0, nlink=0) == other._replace(name_length=0, nlink=0)
 
 
 @dataclass
@@ -25,8 +31,11 @@ class Links:
 
     def known(self, directory: Directory, index: int) -> StoredFile | None:
         """The content of the file, if it was stored under another of its names."""
-        identity = listing.identity_of(listing.record_at(directory.records, index))
-        return self._stored.get(identity)
+        record = listing.record_at(directory.records, index)
+        stored = self._stored.get(listing.identity_of(record))
+        if stored is None or stored.record is None or _same_file(stored.record, record):
+            return stored
+        return None  # the inode has been given to another file meanwhile
 
     def remember(self, directory: Directory, index: int, stored: StoredFile) -> None:
         """Notes the content for its other names, with the record that it belongs to."""

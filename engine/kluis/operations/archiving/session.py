@@ -17,6 +17,7 @@ from kluis.options import BackupOptions, Chunker
 from kluis.repository.access import Repository, read_private
 from kluis.repository.content import ChunkKeys, chunk_keys
 from kluis.repository.dedup import DedupCache, open_dedup, usable_frames
+from kluis.repository.durable import make_durable
 from kluis.repository.index import Index, load_index
 from kluis.repository.refill import refill
 from kluis.repository.run import Run, begin
@@ -70,13 +71,20 @@ def chunk_sizes(repository: Repository, name: str) -> ChunkSizes:
 
 
 def find_usable(repository: Repository, index: Index) -> dict[bytes, bytes]:
-    """The frames that may be reused: packs are listed after the ledger was read."""
+    """The frames that may be reused: packs are listed after the ledger was read.
+
+    Those whose writer has not shown that they are durable are read and synced first.
+    """
     listed: dict[PackName, int] = {}
     for name, size in repository.storage.list(names.PACKS):
         try:
             listed[PackName(*names.parse_pack(name))] = size
         except FormatError:
             continue
+    for run, k in make_durable(repository, index):
+        for parity_set in index.segments[run, k].body.sets:
+            for place in parity_set.packs:
+                listed.pop(PackName(place.shelf, place.digest), None)
     return usable_frames(index, repository.ledger.state, listed)
 
 

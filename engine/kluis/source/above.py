@@ -1,11 +1,14 @@
-"""Where the file system begins that a directory lies on: a name that outlives device numbers."""
+"""What lies above a directory: the place where its file system begins, folders to stay out of."""
 
 from __future__ import annotations
 
 import os
 import posixpath
+from collections.abc import Collection
 
+from kluis.source.descent import Identity
 from kluis.source.openat import PATH_FLAGS
+from kluis.source.paths import absolute
 
 
 def mount_point(descriptor: int, path: bytes) -> bytes:
@@ -30,3 +33,19 @@ def mount_point(descriptor: int, path: bytes) -> bytes:
     finally:
         os.close(at)
     return path
+
+
+def lies_within(path: bytes, folders: Collection[Identity]) -> bool:
+    """True if the path names one of these folders or something in one of them."""
+    path = absolute(path)
+    while True:
+        try:
+            status = os.lstat(path)
+        except OSError:
+            pass  # the walk says so
+        else:
+            if (status.st_dev, status.st_ino) in folders:
+                return True
+        if path == b"/":
+            return False
+        path = posixpath.dirname(path)
