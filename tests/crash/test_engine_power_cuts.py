@@ -9,15 +9,27 @@ from pathlib import Path
 import pytest
 
 from kluis.errors import KluisError
+from kluis.operations.repair import repair
+from kluis.options import RepairOptions
 from kluis.repository import merger
 from kluis.repository.create import make_vault
 from kluis.storage.base import Storage
+from kluis.storage.between import Unsynced
 from kluis.storage.memory import MemoryStorage
-from tests.crash.states import MODELS, Model, State
+from kluis.storage.traced import TracedCalls
+from tests.crash.states import MODELS, Drawn, Model, State
 from tests.promises.aftermath import Chains, Promised, check_aftermath
 from tests.promises.conftest import an_old_source as an_old_source
-from tests.promises.histories import History, cache_after, opens, power_cuts, promised_at
-from tests.promises.house import change, make_house
+from tests.promises.histories import (
+    History,
+    Medium,
+    cache_after,
+    opens,
+    power_cuts,
+    promised_at,
+)
+from tests.promises.house import change, make_house, quiet
+from tests.promises.scenes import do_repair, lived_in, with_damage
 from tests.repositories import KDF_MEMORY_BYTES, PASSPHRASE
 
 Trials = Callable[[int, int], int]
@@ -142,3 +154,29 @@ def test_the_checks_see_what_is_not_durable(tmp_path: Path, seed: int) -> None:
         except AssertionError:
             wrong += 1
     assert wrong
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_an_interrupted_repair_loses_nothing_and_the_next_one_finishes(
+    tmp_path: Path, model: Model, seed: int, trials: Trials
+) -> None:
+    damaged = with_damage(lived_in(tmp_path, seed))
+    house = damaged.set_up()
+    house.sound = model != "fat"
+    traced = TracedCalls(Unsynced())
+    house.calls = traced
+    do_repair(house)
+    house.calls = Unsynced()
+    chance = random.Random(seed)
+    world = Medium(damaged.files)
+    for cut in sorted(chance.randrange(len(traced.steps) + 1) for _ in range(trials(12, 500))):
+        while world.step < cut:
+            world.take(traced.steps[world.step])
+        number = chance.getrandbits(32)
+        state = world.cut(model, Drawn(number))
+        storage = medium(state)
+        case = f"{model}, seed {seed}, cut before step {cut}, draw {number}"
+        with house.reach(f"cache-{number}", storage) as repository:
+            result = repair(repository, RepairOptions(), quiet(house))
+        assert not result.unhealed, f"{case}: {result.unhealed}"
+        check_aftermath(house, storage, f"cache-{number}", damaged.promised(case))

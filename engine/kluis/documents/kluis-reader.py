@@ -1,4 +1,6 @@
 #!/usr/bin/env python3
+# fmt: off
+# ruff: noqa: D103, E701 - this file lies on every medium and has to stay short
 """Restores files from a kluis repository without kluis, by what format.md beside it says.
 
     kluis-reader.py REPOSITORY list
@@ -8,32 +10,33 @@
 SNAPSHOT is the beginning of an id, or `latest`. The passphrase comes from --password-file FILE, the
 variable KLUIS_PASSWORD, or is typed. Needs Python 3.9 with PyNaCl 1.6, zstandard, blake3, or newer.
 It only reads the repository, and writes only below TARGET, a new or empty folder. Owners are set by
-number, by root; devices, setuid, flags of chattr and birth times are left out.
+number, by root; devices, setuid, capabilities, flags of chattr and birth times are left out.
 Exit codes: 0 all is well, 1 failed, 2 wrong usage, 3 something could not be made or set (named),
 4 damage (named; no damaged file is left behind), 10 no repository, 12 wrong passphrase.
 """
-# fmt: off
+
 from __future__ import annotations
 
 import argparse
 import base64
-import contextlib
-import functools
 import getpass
 import io
-import itertools
 import os
 import re
 import resource
 import struct
 import sys
 import time
+from contextlib import suppress
+from functools import cached_property, lru_cache, partial
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import nacl.bindings as sodium
 import zstandard
 from blake3 import blake3
+from nacl.bindings import crypto_aead_aegis256_decrypt as aegis256
+from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_decrypt as xchacha20
 from nacl.exceptions import CryptoError
 
 # Objects field by field: N bytes, numbers u1 to u8 and i8, text, blob, [row] a list of rows; other
@@ -41,16 +44,15 @@ from nacl.exceptions import CryptoError
 TABLE = """store: 12 32 32 16 i8 text [document]; document: text u4 32; boxed: 32 80
 keyring: 12 32 32 u4 16 u4 u4 [73] [boxed] blob u8; domain: 32 16 u4 32 u1 32 [parts] blob
 parts: 32 u1 blob; record: 32 16 u8 32 32 i8 blob; certificate: 32 16 16 u4 80 32 u8 32 32 64
-mark: 16 u4 32 33 16 i8 17 32 u8 u1; since: mark 8; frames: 16 [8]; read: u1 i8 [24]
+mark: 16 u4 32 33 16 i8 17 32 u8 u1; since: mark 8; uses: 16 [8]; read: u1 i8 [24]
 role: u1 text 32 32 [16] u8; snapshot: 316 blob blob; head: 8 32 16 u4 u2 2; tail: u4 u4 u4 u4 40 8
-checkpoint: roles [mark] [since] [16] [held] [33] [frames] [read] 41 [16] u8 [32] u8; held: 16 text
+checkpoint: roles [mark] [since] [16] [held] [33] [uses] [read] 41 [16] u8 [32] u8; held: 16 text
 root: [blob] [28] 32 u8 u1 [problem]; problem: blob text text
-facts: 16 16 53 u4 i8 i8 text text [text] text text text 17 88 u4 33 u1 16 [frames]
+facts: 16 16 53 u4 i8 i8 text text [text] text text text 17 88 u4 33 u1 16 [uses]
 segment: u4 16 33 [older] [set]; older: 16 u4 33; set: 16 u4 shards [pack]; pack: u1 32 8 [group]
 group: 16 u4 u1 blob blob; extras: u4 blob [xattr]; xattr: blob blob"""
 ROWS = dict(row.split(": ") for row in re.split("; |\n", TABLE))
-EVENTS = ["", "roles", "mark", "[16]", "[16] text", "[16]", "held", "16", "[33] [16]", "mark",
-          "[frames]", "[frames]", "read", "40", "checkpoint"]
+EVENTS = ",roles,mark,[16],[16] text,[16],held,16,[33] [16],mark,[uses],[uses],read,40,checkpoint"
 ROLES, MADE, ENDED, FORGOTTEN, UNFORGOTTEN, _, _, DOOMED, COPIED = range(1, 10)
 CHECKPOINT, OWNER, AGENT, OPERATOR = 14, 1, 2, 3
 MAY_SIGN = {OWNER: range(15), AGENT: (MADE, ENDED), OPERATOR: (*range(ENDED, 13), CHECKPOINT)}
@@ -62,14 +64,11 @@ LINKED, LISTED, INCOMPLETE, SPECIAL = 1, 2, 4, {4: 0o010000, 7: 0o140000}  # fif
 BAD = (OSError, ValueError, KeyError, IndexError, struct.error, CryptoError, zstandard.ZstdError)
 
 def stop(code: int, message: str) -> NoReturn:
-    """Ends with an exit code and its reason."""
     sys.stderr.write(f"kluis-reader: {message}\n")
     sys.exit(code)
 
 def check(good: object, message: str) -> None:
-    """Raises one of BAD unless something is so."""
-    if not good:
-        raise ValueError(message)
+    if not good: raise ValueError(message)
 
 def shown(name: bytes) -> str:
     """A name for people: what is not UTF-8 or could steer a terminal is escaped."""
@@ -77,11 +76,9 @@ def shown(name: bytes) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 def b32(data: bytes) -> str:
-    """An id or a digest as it stands in names (3)."""
     return base64.b32encode(data).decode().lower().rstrip("=")
 
 def derive(key: bytes, purpose: str) -> bytes:
-    """A key for one purpose out of another key (2.2)."""
     return blake3(key, derive_key_context="kluis 2026 v1 " + purpose).digest()
 
 def verify(key: bytes, context: bytes, data: bytes) -> None:
@@ -90,8 +87,7 @@ def verify(key: bytes, context: bytes, data: bytes) -> None:
 
 def unseal(key: bytes, sealed: bytes, *context: bytes) -> bytes:
     """The plain bytes of a sealed part (2.3)."""
-    name, start = {1: ("aegis256", 33), 2: ("xchacha20poly1305_ietf", 25)}[sealed[0]]
-    decrypt: Any = getattr(sodium, f"crypto_aead_{name}_decrypt")
+    decrypt, start = {1: (aegis256, 33), 2: (xchacha20, 25)}[sealed[0]]
     return bytes(decrypt(sealed[start:], b"".join(context) + sealed[:1], sealed[1:start], key))
 
 def expand(data: bytes, limit: int) -> bytes:
@@ -116,13 +112,12 @@ def parse(data: bytes, row: str) -> Any:
         return (take(int(word)) if word.isdigit()
                 else [fields(word[1:-1]) for _ in range(one("u4"))] if word[0] == "["
                 else int.from_bytes(take(8), "little", signed=True) if word == "i8"
-                else int.from_bytes(take(int(word[1])), "little") if word in ("u1", "u2", "u4", "u8")
+                else int.from_bytes(take(int(word[1])), "little") if word[1:].isdigit()
                 else take(one("u4" if word == "blob" else "u2")) if word in ("blob", "text")
                 else take(36 * one("u1")) if word == "shards"
                 else roles() if word == "roles" else fields(word))
     def fields(row: str) -> Any:
-        if row == "event":
-            return (number := one("u1")), fields(EVENTS[number])
+        if row == "event": return (number := one("u1")), fields(EVENTS.split(",")[number])
         values = [one(word) for word in ROWS.get(row, row).split()]
         return values if len(values) > 1 else values[0]
     value = fields(row)
@@ -142,23 +137,20 @@ class Repository:
     """An opened repository: its keys, its snapshots, and the way to every frame."""
 
     def __init__(self, root: str, passphrase: Any) -> None:
-        self.root, self.code, self.places = root, 0, dict[Any, set[str]]()
-        self.marks, self.forgotten = dict[bytes, Any](), set[bytes]()
-        self.roles: Any = (0, {}, b"")
-        self.head = functools.lru_cache(16)(self.open_head)
-        self.frame = functools.lru_cache(8)(self.open_frame)
-        self.certificate = functools.lru_cache(None)(self.open_certificate)
+        self.root, self.code, self.roles = root, 0, (0, {}, b"")
+        self.head, self.frame = lru_cache(16)(self.open_head), lru_cache(8)(self.open_frame)
+        self.certificate = lru_cache(None)(self.open_certificate)
         opened = self.whole("store", lambda data: envelope(b"M", "store", data, data[24:56]))
         if not opened or blake3(opened[1]).digest() != opened[2]:
             stop(10, f"{root} is no kluis repository, or its file `store` is lost with its twin")
         _, self.owner, self.vault, self.store, *_ = opened
         self.open_keyring(passphrase)
         self.domains: dict[Any, bytes] = {}  # domain's secret, K_meta, K_dedup by id and epoch
-        decode = functools.partial(envelope, b"D", "domain", key=self.owner)
+        decode = partial(envelope, b"D", "domain", key=self.owner)
         for (name,) in self.names("domains", r"([a-z2-7]{26}-\d{8,})"):
             opened = self.whole(f"domains/{name}", decode)
             for key, parts, box in opened[6] if opened else []:
-                if key == self.box[0] and parts == 7:
+                if (key, parts) == (self.box[0], 7):
                     self.domains[tuple(opened[1:3])] = sodium.crypto_box_seal_open(box, *self.box)
         self.read_ledger()
 
@@ -174,7 +166,7 @@ class Repository:
     def whole(self, name: str, decode: Any) -> Any:
         """What the first copy that is whole says: the twin, else the object (3). None: neither."""
         for copy in (f"twins/{name}", name):
-            with contextlib.suppress(*BAD):
+            with suppress(*BAD):
                 return decode(self.read(copy))
         return self.tell(4, name, "damaged or missing, and so is its twin")
 
@@ -196,7 +188,7 @@ class Repository:
         kdf = (salt, passes, memory, sodium.crypto_pwhash_ALG_ARGON2ID13)
         key = sodium.crypto_pwhash_alg(32, passphrase(), *kdf)
         for slot in slots:
-            with contextlib.suppress(*BAD):
+            with suppress(*BAD):
                 secret = unseal(key, slot, b"kluis owner secret\0", self.vault)
                 signer, _ = sodium.crypto_sign_seed_keypair(derive(secret, "owner signing"))
                 check(signer == self.owner, "not the owner's secret")
@@ -213,53 +205,47 @@ class Repository:
         place = (b"kluis ledger\0", vault, store, U8.pack(n), previous)
         events = expand(unseal(derive(self.vault_key, "ledger"), sealed, *place), 256 * MIB)
         events = parse(events, "[event]")
-        if events[0][0] == CHECKPOINT:  # is judged by its own roles, which must be the owner's
-            sequence, _, block = roles = events[0][1][0]
+        if events[0][0] == CHECKPOINT:  # is judged by its own roles, which the owner granted
             if author != self.owner:
-                verify(self.owner, b"kluis roles", vault + block)
-            check(sequence >= self.sequence, "roles that were replaced")
-            self.roles = roles
+                verify(self.owner, b"kluis roles", vault + events[0][1][0][2])
+            check(events[0][1][0][0] >= self.sequence, "roles that were replaced")
+            self.roles = events[0][1][0]
         return n, blake3(data).digest(), previous, author, events
 
     def read_ledger(self) -> None:
         """Finds the snapshots (6.2). What `ended` and `held` forbid, honest writers do not do."""
-        records, before = list[Any](), ZERO32
+        records, before, forgotten = list[Any](), ZERO32, set[bytes]()
+        self.marks: dict[bytes, Any] = {}
         for (name,) in self.names("ledger", r"(\d{8,})"):
-            found = self.whole(f"ledger/{name}", functools.partial(self.record, int(name)))
+            found = self.whole(f"ledger/{name}", partial(self.record, int(name)))
             records += [found] if found else []
-            if found and found[4][0][0] == CHECKPOINT:
-                before = found[2]
-                break
+            if found and found[4][0][0] == CHECKPOINT: break
+        if records and records[-1][4][0][0] == CHECKPOINT: before = records[-1][2]
         for n, digest, previous, author, events in reversed(records):
             may = MAY_SIGN.get(self.role(author, 1 << 64), ())
-            good = previous == before and all(number in may for number, _ in events)
-            if not good:
-                self.tell(4, f"ledger/{n:08}", "does not follow what is before it: passed over")
+            good = all(number in may for number, _ in events)
+            if not good: self.tell(4, f"ledger/{n:08}", "signed by one who may not: passed over")
+            elif previous != before: self.tell(4, f"ledger/{n:08}", "what came before is missing")
+            before = digest if good else before
             for number, value in events if good else []:
-                self.apply(author, number, value)
-            before = digest
+                if number == CHECKPOINT:
+                    self.roles, live, since, doomed = value[:4]
+                    marks = sorted(live + [mark for mark, _ in since], key=lambda mark: mark[8])
+                    self.marks = dict.fromkeys(doomed)
+                    self.marks.update({mark[0]: (mark, b"") for mark in marks})
+                    forgotten = {mark[0] for mark, _ in since}
+                elif number in (MADE, COPIED):
+                    self.marks.setdefault(value[0], (value, author if number == MADE else b""))
+                elif number == FORGOTTEN: forgotten.update(value[0])
+                elif number == UNFORGOTTEN: forgotten.difference_update(value)
+                elif number == DOOMED: self.marks.update(dict.fromkeys(forgotten & {*value[1]}))
+                elif number == ROLES and value[0] >= self.roles[0]: self.roles = value
+        self.live = [mark for run, mark in self.marks.items() if mark and run not in forgotten]
 
     def role(self, key: bytes, at: int) -> int:
         """The role that a key had when the ledger had so many records; 0: none."""
         role, until = self.roles[1].get(key, (0, 0))
         return OWNER if key == self.owner else role if until == 0 or until > at else 0
-
-    def apply(self, author: bytes, number: int, value: Any) -> None:
-        if number == CHECKPOINT:
-            self.roles, live, since, doomed = value[:4]
-            self.forgotten = {mark[0] for mark, _ in since}
-            marks = sorted(live + [mark for mark, _ in since], key=lambda mark: mark[8])
-            self.marks = {**dict.fromkeys(doomed), **{mark[0]: (mark, b"") for mark in marks}}
-        elif number in (MADE, COPIED):
-            self.marks.setdefault(value[0], (value, author if number == MADE else b""))
-        elif number == FORGOTTEN:
-            self.forgotten.update(value[0])
-        elif number == UNFORGOTTEN:
-            self.forgotten.difference_update(value)
-        elif number == DOOMED:
-            self.marks.update(dict.fromkeys(value[1]))
-        elif number == ROLES and value[0] >= self.roles[0]:
-            self.roles = value
 
     def open_certificate(self, data: bytes) -> Any:
         """A run: of this vault, made by one who may (5)."""
@@ -272,7 +258,7 @@ class Repository:
                                key=frames, meta=meta, dedup=dedup)
 
     def snapshot(self, mark: Any, author: bytes) -> Any:
-        """The root of a snapshot, as an entry, with facts and paths; None where damaged (8)."""
+        """The root of a snapshot, as an entry, with a line about it; None where damaged (8)."""
         name, k, digest = mark[:3]
         def decode(data: bytes) -> Any:
             check(blake3(data).digest() == digest, "not what the ledger names")
@@ -282,17 +268,21 @@ class Repository:
             place = (self.vault, run.id, U4.pack(k))
             facts = unseal(derive(run.meta, "snapshots"), facts, b"kluis snapshot\0", *place)
             root = unseal(derive(run.key, "root"), root, b"kluis root\0", *place)
+            facts = parse(expand(facts, 256 * MIB), "facts")
+            date = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(facts[4] // 10**9))
             e = SimpleNamespace(kind=DIRECTORY, flags=0, name=b"", dedup=run.dedup)
-            e.facts = parse(expand(facts, 256 * MIB), "facts")
-            e.paths, rows, e.digest, e.size, e.listed, _ = parse(expand(root, 32 * MIB), "root")
+            paths, rows, e.digest, e.size, e.listed, _ = parse(expand(root, 32 * MIB), "root")
+            e.line = " ".join([b32(name), date, *map(shown, [facts[6], *paths, *facts[8]])])
             e.extents = b"".join(rows)
             return e
         return self.whole(f"snapshots/{b32(name)}-{k:08}", decode)
 
-    def locate(self) -> None:
-        """Learns from the segments which frames may lie in which packs, 16 frames an entry (9)."""
+    @cached_property
+    def segments(self) -> dict[Any, set[str]]:
+        """Which packs the segments name for which frames: sixteen frames share an entry (9)."""
+        places: dict[Any, set[str]] = {}
         for name, k in self.names("index", r"([a-z2-7]{26})-(\d{8,})"):
-            with contextlib.suppress(*BAD):
+            with suppress(*BAD):
                 data = self.read(f"index/{name}-{k}")
                 run = self.certificate(data[12:328])
                 _, sealed = envelope(b"I", f"316 {len(data) - 392}", data, run.verify_key)
@@ -302,20 +292,20 @@ class Repository:
                 for shelf, digest, _, groups in packs:
                     for run_id, first, _, stored, _ in groups:
                         for n in range(first & ~15, first + len(stored) // 4, 16):
-                            self.learn(run_id, n, f"packs/{chr(shelf)}/{b32(digest)}")
+                            pack = f"packs/{chr(shelf)}/{b32(digest)}"
+                            places.setdefault((run_id, n >> 4), set()).add(pack)
+        return places
 
-    @functools.cached_property
-    def scanned(self) -> bool:
-        """Learns the same from the directories of all packs, once (10)."""
+    @cached_property
+    def directories(self) -> dict[Any, set[str]]:
+        """The same from the directories of all packs, for what the segments do not name (10)."""
+        places: dict[Any, set[str]] = {}
         for (shelf,) in self.names("packs", "([a-z2-7])"):
             for (name,) in self.names(f"packs/{shelf}", "([a-z2-7]{52})"):
-                with contextlib.suppress(*BAD):
+                with suppress(*BAD):
                     for run, n in self.head(f"packs/{shelf}/{name}"):
-                        self.learn(run, n, f"packs/{shelf}/{name}")
-        return True
-
-    def learn(self, run: bytes, n: int, pack: str) -> None:
-        self.places.setdefault((run, n >> 4), set()).add(pack)
+                        places.setdefault((run, n >> 4), set()).add(f"packs/{shelf}/{name}")
+        return places
 
     def open_head(self, pack: str) -> Any:
         """(pack, run, entry, offset of the frame, of its chunk list) by (run, n) (10)."""
@@ -333,16 +323,15 @@ class Repository:
         return found
 
     def open_frame(self, run: bytes, n: int) -> Any:
-        """A frame, from whichever pack has it whole (7)."""
-        for _ in range(2):
-            for pack in self.places.get((run, n >> 4), ()):
-                with contextlib.suppress(*BAD):
+        """A frame, from whichever pack has it whole."""
+        for places in ("segments", "directories"):
+            for pack in getattr(self, places).get((run, n >> 4), ()):
+                with suppress(*BAD):
                     return self.load(*self.head(pack)[run, n])
-            check(self.scanned, "")
         raise ValueError(f"frame {n} of run {b32(run)} is damaged or gone")
 
     def load(self, pack: str, run: Any, entry: Any, at: int, lists: int) -> Any:
-        """A frame out of a pack: its bytes, where its chunks begin, their hashes."""
+        """A frame out of a pack; `chunks` has (hash16, end) for each beginning of a chunk (7)."""
         _, _, n, kind, compression, _, stored, plain, size, digest, list_digest, _ = entry
         verify(run.verify_key, b"kluis frame", run.id + ENTRY.pack(*entry)[4:])
         sealed, place = self.read(pack, at, stored), self.vault + run.id + U4.pack(n)
@@ -352,13 +341,12 @@ class Repository:
         key, sealed = derive(run.dedup, "chunk lists"), self.read(pack, lists, size)
         listed = unseal(key, sealed, b"kluis chunks\0", place, bytes(2))
         check(blake3(listed).digest() == list_digest, "a damaged chunk list")
-        starts, hashes = [0], []
+        chunks, end = {}, 0
         for hash16, length in struct.iter_unpack("<16sI", listed):
-            starts.append(starts[-1] + length)
-            hashes.append(hash16)
-        check(starts[-1] == plain == len(data), "a frame that its chunks do not fill")
+            chunks[end] = (hash16, end := end + length)
+        check(end == plain == len(data), "a frame that its chunks do not fill")
         key = derive(run.dedup, "data chunks" if kind == DATA else "tree chunks")
-        return SimpleNamespace(kind=kind, data=data, starts=starts, hashes=hashes, key=key)
+        return SimpleNamespace(kind=kind, data=data, chunks=chunks, key=key)
 
     def chunks(self, extents: bytes, kind: int) -> Any:
         """(hash16, bytes, length) of each chunk, checked; a hole has no bytes (11.1)."""
@@ -366,18 +354,18 @@ class Repository:
             if run == ZERO16:
                 yield ZERO16, b"", (offset << 32) + length
                 continue
-            frame = self.frame(run, n)
+            frame, end = self.frame(run, n), offset + length
             check(frame.kind == kind and length, "a wrong extent")
-            for i in range(frame.starts.index(offset), frame.starts.index(offset + length)):
-                chunk = frame.data[frame.starts[i]:frame.starts[i + 1]]
-                check(blake3(chunk, key=frame.key).digest()[:16] == frame.hashes[i], "a wrong chunk")
-                yield frame.hashes[i], chunk, len(chunk)
+            while offset < end:
+                hash16, after = frame.chunks[offset]
+                chunk, offset = frame.data[offset:after], after
+                check(blake3(chunk, key=frame.key).digest()[:16] == hash16, "a wrong chunk")
+                yield hash16, chunk, len(chunk)
+            check(offset == end, "an extent that ends inside of a chunk")
 
     def blocks(self, e: Any) -> Any:
         """(extents, digest) of an entry's stream, or of each block of its list (11.3)."""
-        if not e.listed:
-            yield e.extents, e.digest
-            return
+        if not e.listed: return (yield e.extents, e.digest)
         rest, digests = b"", b""
         for _, chunk, _ in self.chunks(e.extents, TREES):
             rest += chunk
@@ -396,10 +384,9 @@ class Repository:
                 records.append(hash16 + U8.pack(length))
                 total += length
                 yield chunk, length
-            found = records[0][:16] + ZERO16 if records else ZERO32
+            found = (records[0][:16] if records else ZERO16) + ZERO16
             if len(records) > 1 or (records and found == ZERO32):
-                key = derive(e.dedup, "content digests")
-                found = blake3(b"".join(records), key=key).digest()
+                found = blake3(b"".join(records), key=derive(e.dedup, "content digests")).digest()
             check(found == digest, "a wrong digest")
         check(total == e.size or e.flags & INCOMPLETE, "a wrong size")
 
@@ -427,95 +414,82 @@ class Target:
     """Writes entries into a folder and below, through no link; without a folder, prints them."""
 
     def __init__(self, repository: Repository, folder: str | None) -> None:
-        self.repository, self.tell, self.links = repository, repository.tell, dict[Any, bytes]()
-        self.top = self.here = -1
-        if folder is not None:
-            os.makedirs(folder, exist_ok=True)
-            self.top = self.here = os.open(folder, os.O_DIRECTORY)
-            if os.listdir(self.top):
-                stop(1, f"{folder} is not empty: give a new or an empty folder")
+        self.repository, self.links, self.here = repository, dict[Any, bytes](), -1
+        if folder is None: return
+        os.makedirs(folder, exist_ok=True)
+        self.top = self.here = os.open(folder, os.O_DIRECTORY)
+        if os.listdir(self.top): stop(1, f"{folder} is not empty: give a new or an empty folder")
+
+    def attempt(self, path: bytes, what: str, change: Any, *words: Any, **how: Any) -> bool:
+        """Whether it was done; if not, path and reason are told."""
+        try:
+            change(*words, **how)
+        except BAD as error:
+            code = 3 if isinstance(error, OSError) else 4
+            self.repository.tell(code, shown(path) or "/", f"{what}: {error}")
+            return False
+        return True
 
     def folder(self, e: Any, path: bytes) -> None:
-        try:
-            for entry in self.repository.entries(e):
-                self.entry(entry, path + b"/" + entry.name)
-        except BAD as error:
-            self.tell(4, shown(path) or "/", f"damaged, and what is below it lost: {error}")
+        for entry in self.repository.entries(e):
+            self.attempt(path + b"/" + entry.name, "not restored", self.entry, entry, path)
 
     def entry(self, e: Any, path: bytes) -> None:
-        try:
-            if self.here < 0:
-                sys.stdout.write(f"{e.size:>12} {shown(path)}\n")
-                if e.kind == DIRECTORY:
-                    self.folder(e, path)
-            elif e.number in self.links:
-                os.link(self.links[e.number], e.name, src_dir_fd=self.top, dst_dir_fd=self.here)
-            elif e.kind in (FILE, DIRECTORY):
-                (self.file if e.kind == FILE else self.directory)(e, path)
-            elif e.kind == SYMLINK or e.kind in SPECIAL:
-                if e.kind == SYMLINK:
-                    os.symlink(e.link, e.name, dir_fd=self.here)
-                else:
-                    os.mknod(e.name, SPECIAL[e.kind] | e.mode & 0o777, dir_fd=self.here)
-                self.metadata(e, path, None)
-            else:
-                self.tell(3, shown(path), "a device: not restored")
-        except OSError as error:
-            self.tell(3, shown(path), error.strerror)
+        fd, here, path = None, self.here, path + b"/" + e.name
+        if here < 0:
+            sys.stdout.write(f"{e.size:>12} {shown(path)}\n")
+            return self.folder(e, path) if e.kind == DIRECTORY else None
+        if e.number in self.links:
+            return os.link(self.links[e.number], e.name, src_dir_fd=self.top, dst_dir_fd=here)
+        if e.kind == DIRECTORY:
+            os.mkdir(e.name, 0o700, dir_fd=here)
+            fd = self.here = os.open(e.name, os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
+            self.attempt(path, "all or part of its content is lost", self.folder, e, path)
+            self.here = here
+        elif e.kind == FILE:
+            fd = os.open(e.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=here)
+            if not self.attempt(path, "not restored", self.write, e, fd):
+                os.close(fd)
+                return os.unlink(e.name, dir_fd=here)
+            if e.number: self.links[e.number] = path.lstrip(b"/")
+        elif e.kind == SYMLINK: os.symlink(e.link, e.name, dir_fd=here)
+        elif e.kind in SPECIAL: os.mknod(e.name, SPECIAL[e.kind] | e.mode & 0o777, dir_fd=here)
+        else: return self.repository.tell(3, shown(path), "a device: not restored")
+        self.metadata(e, path, fd)
+        return os.close(fd) if fd is not None else None
 
-    def directory(self, e: Any, path: bytes) -> None:
-        os.mkdir(e.name, 0o700, dir_fd=self.here)
-        above = self.here
-        self.here = os.open(e.name, os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=above)
-        self.folder(e, path)
-        self.metadata(e, path, self.here)
-        os.close(self.here)
-        self.here = above
-
-    def file(self, e: Any, path: bytes) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        with open(os.open(e.name, flags, 0o600, dir_fd=self.here), "wb") as file:
-            try:
-                for chunk, length in self.repository.content(e):
-                    file.write(chunk) if chunk else file.seek(length, os.SEEK_CUR)
-                file.truncate()
-            except BAD as error:
-                os.unlink(e.name, dir_fd=self.here)
-                code = 3 if isinstance(error, OSError) else 4
-                return self.tell(code, shown(path), f"not restored: {error}")
-            self.metadata(e, path, file.fileno())
-        if e.number:
-            self.links[e.number] = path.lstrip(b"/")
+    def write(self, e: Any, fd: int) -> None:
+        with open(fd, "wb", closefd=False) as file:
+            for chunk, length in self.repository.content(e):
+                file.write(chunk) if chunk else file.seek(length, os.SEEK_CUR)
+            file.truncate()
 
     def metadata(self, e: Any, path: bytes, fd: int | None) -> None:
-        """Owner, time, attributes, mode: by descriptor, or where that is None by name."""
+        """Owner, attributes, mode, time: by descriptor, or where that is None by name."""
         where: Any = e.name if fd is None else fd
         how: Any = {"dir_fd": self.here, "follow_symlinks": False} if fd is None else {}
         inside: Any = b"/proc/self/fd/%d/%b" % (self.here, e.name) if fd is None else fd
-        if os.geteuid() == 0:
-            os.chown(where, *e.owner, **how)
+        if os.geteuid() == 0: self.attempt(path, "owner", os.chown, where, *e.owner, **how)
+        left = [name for name, _ in e.xattrs if name == b"security.capability" and e.kind == FILE]
         for name, value in e.xattrs:
-            try:
-                os.setxattr(inside, name, value, follow_symlinks=fd is not None)
-            except OSError as error:
-                self.tell(3, shown(path), f"attribute {shown(name)}: {error.strerror}")
-        if fd is not None:
-            os.fchmod(fd, e.mode & (0o1777 if e.kind == FILE else 0o7777))
-        os.utime(where, ns=(e.mtime, e.mtime), **how)
-        if e.kind == FILE and e.mode & 0o6000:
-            self.tell(3, shown(path), "setuid and setgid are left out")
+            if name not in left:
+                follow = {"follow_symlinks": fd is not None}
+                self.attempt(path, shown(name), os.setxattr, inside, name, value, **follow)
+        if e.kind == FILE and (left or e.mode & 0o6000):
+            self.repository.tell(3, shown(path), "setuid, setgid and capabilities are left out")
+        mode = e.mode & (0o1777 if e.kind == FILE else 0o7777)
+        if fd is not None: self.attempt(path, "mode", os.fchmod, fd, mode)
+        self.attempt(path, "time", os.utime, where, ns=(e.mtime, e.mtime), **how)
 
 def passphrase(file: str | None) -> bytes:
-    """From a file, the environment, or the terminal."""
     if file:
         with open(file, "rb") as opened:
-            return opened.read().rstrip(b"\r\n")
+            return opened.read().removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n")
     if "KLUIS_PASSWORD" not in os.environ and not sys.stdin.isatty():
         stop(12, "no passphrase: set KLUIS_PASSWORD or give --password-file")
     return os.environb.get(b"KLUIS_PASSWORD") or getpass.getpass("passphrase: ").encode()
 
 def main() -> int:
-    """Does what the command line asks; the exit code."""
     parser = argparse.ArgumentParser(usage=(__doc__ or "").partition("\n\n")[2].rstrip())
     parser.add_argument("--password-file")
     parser.add_argument("repository")
@@ -523,40 +497,29 @@ def main() -> int:
     parser.add_argument("words", nargs="*")
     asked = parser.parse_args()
     needed = {"list": 0, "ls": 1, "restore": 2}[asked.verb]
-    if not needed <= len(asked.words) <= needed + (needed > 0):
-        parser.error("too few or too many words")
-    repository = Repository(asked.repository, functools.partial(passphrase, asked.password_file))
-    marks = [mark for mark in repository.marks.values() if mark]
-    live = [mark for mark in marks if mark[0][0] not in repository.forgotten]
+    if not needed <= len(asked.words) <= needed + (needed > 0): parser.error("see the usage")
+    repository = Repository(asked.repository, partial(passphrase, asked.password_file))
     if asked.verb == "list":
-        for e, (mark, _) in ((repository.snapshot(*mark), mark) for mark in live):
-            if e:
-                date = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(e.facts[4] // 10**9))
-                words = map(shown, [e.facts[6], *e.paths, *e.facts[8]])
-                sys.stdout.write(f"{b32(mark[0])} {date} {' '.join(words)}\n")
+        found = [repository.snapshot(*mark) for mark in repository.live]
+        sys.stdout.writelines(f"{e.line}\n" for e in found if e)
         return repository.code
     prefix, path = asked.words[0], os.fsencode("/".join(asked.words[needed:])).strip(b"/")
-    found = [mark for mark in marks if b32(mark[0][0]).startswith(prefix)]
-    found = live[-1:] if prefix == "latest" else found
-    e = repository.snapshot(*found[0]) if len(found) == 1 else None
-    if not e:
-        stop(1 if len(found) != 1 else 4, f"{len(found)} snapshots are called {prefix}")
-    repository.locate()
-    for part in path.split(b"/") if path else []:
+    named = [m for run, m in repository.marks.items() if m and b32(run).startswith(prefix)]
+    named = repository.live[-1:] if prefix == "latest" else named
+    if len(named) != 1: stop(1, f"{len(named)} snapshots are called {prefix}")
+    e = repository.snapshot(*named[0])
+    for part in [part for part in path.split(b"/") if part] if e else []:
         inside = repository.entries(e) if e.kind == DIRECTORY else []
-        e = next((one for one in inside if one.name == part), None)
-        if not e:
-            stop(1, f"{shown(path)} is not in this snapshot")
+        e = next((entry for entry in inside if entry.name == part), None)
+        if not e: stop(1, f"{shown(path)} is not in this snapshot")
+    if not e: stop(4, "this snapshot cannot be opened")
     target = Target(repository, asked.words[1] if asked.verb == "restore" else None)
-    if e.kind == DIRECTORY:
-        target.folder(e, b"/" + path if path and asked.verb == "ls" else b"")
-    else:
-        target.entry(e, b"/" + e.name)
+    top = b"/" + path if path and asked.verb == "ls" else b""
+    if e.kind == DIRECTORY: target.attempt(top, "all or part of it is lost", target.folder, e, top)
+    else: target.attempt(b"/" + path, "not restored", target.entry, e, b"")
     return repository.code
 
 if __name__ == "__main__":
-    if not hasattr(sodium, "crypto_aead_aegis256_decrypt"):
-        stop(1, "PyNaCl 1.6 or newer is needed: pip install --upgrade pynacl")
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # every folder on the way is open
     sys.setrecursionlimit(1 << 18)

@@ -224,7 +224,7 @@ def _commit(
 def _still_good(work: Work) -> bool:
     """True if, after what others wrote to the ledger, all that this run uses is still there."""
     session, state = work.session, work.repository.ledger.state
-    if state.has_ended(session.run.id, session.begun_at):
+    if state.has_ended(session.run.id, session.begun_at, work.repository.session.signer.verify):
         return False
     there = list_packs(work.repository)
     own = session.uploader.packs

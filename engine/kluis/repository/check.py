@@ -55,7 +55,8 @@ class Checker:
         """Store, documents, keyring, domains, ledger and snapshots, both copies of each."""
         repository = self.repository
         vault = repository.session.vault
-        yield from self._pair(names.STORE, self._same(store.decode, repository.store))
+        if not self._is_fresh():
+            yield from self._pair(names.STORE, self._same(store.decode, repository.store))
         for document in repository.store.documents:
             yield from self._pair(document.name, _digest_check(document.digest))
         yield from self._keyrings(vault)
@@ -64,6 +65,11 @@ class Checker:
         yield from self._ledger()
         for mark in repository.ledger.state.counting().values():
             yield from self._snapshot(mark)
+
+    def _is_fresh(self) -> bool:
+        """True if `init` was interrupted just before its last step: nothing is missing yet."""
+        storage = self.repository.storage
+        return self.repository.ledger.state.head == 1 and not storage.exists(names.STORE)
 
     def segments(self) -> Iterator[Finding]:
         """Segments that counting snapshots name and that are missing, damaged or others."""
@@ -193,7 +199,8 @@ class Checker:
                 continue  # its author was interrupted; the next writer completes it
             if n in book.digests:
                 yield from self._pair(names.ledger(n), _digest_check(book.digests[n]))
-            else:
+            elif book.gap is not None:
+                # Without a gap the records that are whole follow one another: this one never was.
                 yield Finding(names.ledger(n), GONE, book.broken.get(n, "is missing"))
         for n, reason in book.broken.items():
             if n in book.digests and first <= n:

@@ -11,7 +11,7 @@ from kluis.format.keyring import ChunkSizes
 from kluis.repository import keys
 from kluis.repository.keys import Owner
 from kluis.repository.ledger import Identity, Ledger
-from kluis.repository.small import put_with_twin
+from kluis.repository.small import put_with_twin, read_or_none
 from kluis.storage.base import Storage
 from kluis.surroundings import Surroundings
 
@@ -65,6 +65,14 @@ def make_vault(
     storage.create(names.twin(names.STORE), data)
     storage.create(names.STORE, data)
     return identity
+
+
+def complete_store(storage: Storage) -> None:
+    """Finishes an `init` that was interrupted before its last step."""
+    if not storage.exists(names.STORE):
+        data = read_or_none(storage, names.twin(names.STORE))
+        if data is not None:
+            storage.create(names.STORE, data)
 
 
 def _write_pair(storage: Storage, name: str, data: bytes) -> None:

@@ -31,7 +31,7 @@ def worth_merging(index: Index, state: LedgerState) -> list[ListedSegment]:
     ended = [
         item
         for (run, _), item in index.segments.items()
-        if state.has_ended(run, item.certificate.head)
+        if state.has_ended(run, item.certificate.head, item.certificate.maker)
     ]
     dead = sum(not _living_sets(item, state) for item in ended)
     if len(ended) >= SEGMENTS_MERGED_FROM or (dead > 1 and 2 * dead >= len(ended)):

@@ -30,7 +30,7 @@ def find_runs(repository: Repository, index: Index, listed: dict[PackName, int])
     found = StoredRuns()
     state = repository.ledger.state
     for (run, _), item in index.segments.items():
-        if not state.has_ended(run, item.certificate.head):
+        if not state.has_ended(run, item.certificate.head, item.certificate.maker):
             found.open[run] = item.certificate.head
     for name in listed:
         if name in index.pack_numbers or name in state.doomed:
@@ -42,15 +42,16 @@ def find_runs(repository: Repository, index: Index, listed: dict[PackName, int])
     return found
 
 
-def _owner(repository: Repository, name: str) -> tuple[bytes, int] | None:
-    """(run, head at its start) of who wrote a pack; None if it is torn."""
+def _owner(repository: Repository, name: str) -> tuple[bytes, int, bytes] | None:
+    """(run, head at its start, maker) of who wrote a pack; None if it is torn."""
     size = pack.HEADER_BYTES + certificate.CERTIFICATE_BYTES
     try:
         data = repository.storage.read(name, 0, size)
         if len(data) < size or pack.head_bytes(data) < size:
             return None
         encoded = data[pack.HEADER_BYTES : size]
-        return certificate.run_of(encoded), certificate.decode(encoded).head
+        body = certificate.decode(encoded)
+        return certificate.run_of(encoded), body.head, body.maker
     except (FormatError, NotFoundError):
         return None
 

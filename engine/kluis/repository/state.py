@@ -71,6 +71,7 @@ class LedgerState:
     verified: list[Verified] = field(default_factory=list)
     logged: Logged | None = None
     ended: set[bytes] = field(default_factory=set)
+    claimed: set[tuple[bytes, bytes]] = field(default_factory=set)  # (run, agent who ended it)
     open_at_floor: set[bytes] = field(default_factory=set)
     floor: int = 0
     checkpoint: int = 0  # number of the record that holds the newest checkpoint
@@ -104,11 +105,11 @@ class LedgerState:
         role = self.roles.get(maker)
         return maker == owner or (role is not None and role.role == OPERATOR)
 
-    def has_ended(self, run: bytes, begun_at: int) -> bool:
-        """True if the run signs nothing more; `begun_at` is the head in its certificate."""
+    def has_ended(self, run: bytes, begun_at: int, maker: bytes = b"") -> bool:
+        """True if the run signs nothing more; head and maker are those in its certificate."""
         if run in self.ended or run in self.live or run in self.forgotten:
             return True
-        if run in self.doomed_snapshots:
+        if run in self.doomed_snapshots or (run, maker) in self.claimed:
             return True
         return begun_at < self.floor and run not in self.open_at_floor
 
@@ -136,7 +137,7 @@ class LedgerState:
                 if not self._known(mark.run):
                     self.live[mark.run] = replace(mark, counted=record.n)
             case Ended(runs):
-                self.ended.update(runs)
+                self._end(record.author, runs)
             case Forgotten(runs):
                 self.forget(runs, record.time_ns)
             case Unforgotten(runs):
@@ -159,6 +160,14 @@ class LedgerState:
                 self.logged = event
             case Checkpoint():
                 self._restart(record.n, event)
+
+    def _end(self, author: bytes, runs: tuple[bytes, ...]) -> None:
+        """An agent ends only runs that it began, which the run's certificate tells."""
+        role = self.roles.get(author)
+        if role is not None and role.role == AGENT:
+            self.claimed.update((run, author) for run in runs)
+        else:
+            self.ended.update(runs)
 
     def _grant(self, granted: Roles) -> None:
         """A lower sequence never takes the place of a higher one."""

@@ -109,6 +109,9 @@ class RunWriter:
             record = self.cache.record
             pending = [record(hash16, extent) for hash16, extent in fresh.items()]
             self.cache.table.add_pending(b"".join(pending))
+            # Not before: a chunk that becomes durable unknown to the table is stored again.
+            while len(self._sealing) > FRAMES_IN_FLIGHT:
+                self._pack_oldest()
         return result
 
     def _hashes(self, kind: int, view: memoryview, ends: Sequence[int]) -> list[bytes]:
@@ -163,8 +166,6 @@ class RunWriter:
         )
         sealing = self.pool.submit(seal_frame, self.run, plain, self.surroundings)
         self._sealing.append((kind, sealing))
-        while len(self._sealing) > FRAMES_IN_FLIGHT:
-            self._pack_oldest()
 
     def _pack_oldest(self) -> None:
         kind, sealing = self._sealing.popleft()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 import struct
 import sys
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from kluis._native import scan
@@ -71,6 +72,22 @@ def identity_of(record: bytes) -> tuple[int, int]:
 def with_name_length(record: bytes, length: int) -> bytes:
     """The record, as it stands in a listing under a name of `length` bytes."""
     return record[:_LENGTH_AT] + _LENGTH.pack(length) + record[_LENGTH_AT + _LENGTH.size :]
+
+
+def without_times(records: bytes, which: Iterable[int]) -> bytes:
+    """The records, those of these numbers without what changes as entries come and go.
+
+    Size, blocks, links and times of a folder: what matters there is who it is and whose.
+    """
+    changed = bytearray(records)
+    for index in which:
+        fields = unpack(record_at(records, index))
+        changed[index * RECORD_SIZE : (index + 1) * RECORD_SIZE] = _STRUCT.pack(
+            *fields._replace(
+                size=0, blocks=0, mtime_s=0, mtime_ns=0, ctime_s=0, ctime_ns=0, nlink=0
+            )
+        )
+    return bytes(changed)
 
 
 def entry_count(records: bytes) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from blake3 import blake3
 
@@ -25,6 +25,7 @@ class Done:
 
     tree: Content
     unchanged: bool
+    partial: bool = False
 
 
 @dataclass
@@ -48,15 +49,15 @@ class DirectoryArchiver:
         """The directory's tree, after those of the directories in it."""
         device = listing.identity_of(directory.own)[0]
         records = hide_device(directory.records, device)
-        fingerprint = _fingerprint(records, directory.names)
         children = self._children(directory)
+        fingerprint = _fingerprint(_lasting(directory, records, children), directory.names)
         old = self.basis.cache.find(directory.path)
         self.totals.directories += 1
         if old is not None and self._is_unchanged(directory, old, fingerprint, children):
             done = self._keep(directory, old)
         else:
             done = self._rebuild(Rebuild(directory, records), old, fingerprint, children)
-        self._waiting[directory.path] = done
+        self._waiting[directory.path] = replace(done, partial=directory.partial)
         self.files.teller.done(directory.path, self.totals.files, self.totals.size)
         return done
 
@@ -197,6 +198,18 @@ class DirectoryArchiver:
         for name, mark, size in zip(names, marks, sizes, strict=True):
             if mark:
                 self.files.teller.file(b"%b/%b" % (base, name), "unmodified", size)
+
+
+def _lasting(directory: Directory, records: bytes, children: dict[bytes, Done]) -> bytes:
+    """The records without the times of folders that only lead to what was asked for.
+
+    Whatever else happens in `/` or `/tmp` is no change of what is backed up below it.
+    """
+    if not directory.partial:
+        return records
+    names = listing.split_names(directory.records, directory.names)
+    leading = [i for i, name in enumerate(names) if name in children and children[name].partial]
+    return listing.without_times(records, leading)
 
 
 def _fingerprint(records: bytes, names: bytes) -> bytes:

@@ -16,6 +16,7 @@ from kluis.operations.archiving.files import Cuts, FixedCutter
 from kluis.options import BackupOptions, Chunker
 from kluis.repository.access import Repository, read_private
 from kluis.repository.content import ChunkKeys, chunk_keys
+from kluis.repository.create import complete_store
 from kluis.repository.dedup import DedupCache, open_dedup, usable_frames
 from kluis.repository.durable import make_durable
 from kluis.repository.index import Index, load_index
@@ -93,6 +94,8 @@ def open_session(repository: Repository, options: BackupOptions, cancel: Cancel)
 
     The run of a dry run writes nowhere, and the caches learn nothing from it.
     """
+    if not options.dry_run:
+        complete_store(repository.storage)
     index = load_index(repository.storage, repository.session, repository.ledger.state)
     usable = find_usable(repository, index)
     dedup = open_dedup(repository.cache)
