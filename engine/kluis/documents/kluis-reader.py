@@ -66,7 +66,6 @@ BAD = (OSError, ValueError, KeyError, IndexError, struct.error, CryptoError, zst
 def stop(code: int, message: str) -> NoReturn:
     sys.stderr.write(f"kluis-reader: {message}\n")
     sys.exit(code)
-
 def check(good: object, message: str) -> None:
     if not good: raise ValueError(message)
 
@@ -74,10 +73,8 @@ def shown(name: bytes) -> str:
     """A name for people: what is not UTF-8 or could steer a terminal is escaped."""
     text = name.decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
 def b32(data: bytes) -> str:
     return base64.b32encode(data).decode().lower().rstrip("=")
-
 def derive(key: bytes, purpose: str) -> bytes:
     return blake3(key, derive_key_context="kluis 2026 v1 " + purpose).digest()
 
@@ -137,7 +134,8 @@ class Repository:
     """An opened repository: its keys, its snapshots, and the way to every frame."""
 
     def __init__(self, root: str, passphrase: Any) -> None:
-        self.root, self.code, self.roles = root, 0, (0, {}, b"")
+        self.root, self.code = root, 0
+        self.roles: Any = (0, {}, b"")
         self.head, self.frame = lru_cache(16)(self.open_head), lru_cache(8)(self.open_frame)
         self.certificate = lru_cache(None)(self.open_certificate)
         opened = self.whole("store", lambda data: envelope(b"M", "store", data, data[24:56]))
@@ -154,7 +152,7 @@ class Repository:
                     self.domains[tuple(opened[1:3])] = sodium.crypto_box_seal_open(box, *self.box)
         self.read_ledger()
 
-    def tell(self, code: int, what: str, message: object) -> None:
+    def tell(self, code: int, what: str, message: object) -> Any:
         self.code = max(self.code, code)
         sys.stderr.write(f"{what}: {message}\n")
 
@@ -166,8 +164,7 @@ class Repository:
     def whole(self, name: str, decode: Any) -> Any:
         """What the first copy that is whole says: the twin, else the object (3). None: neither."""
         for copy in (f"twins/{name}", name):
-            with suppress(*BAD):
-                return decode(self.read(copy))
+            with suppress(*BAD): return decode(self.read(copy))
         return self.tell(4, name, "damaged or missing, and so is its twin")
 
     def names(self, folder: str, pattern: str) -> list[Any]:
@@ -179,9 +176,9 @@ class Repository:
 
     def open_keyring(self, passphrase: Any) -> None:
         """Opens K_vault and the owner's box pair with the newest keyring that is whole (4.2)."""
-        opened, decode = None, lambda data: envelope(b"K", "keyring", data, data[24:56])
-        for (name,) in self.names("keyring", r"(\d{8,})"):
-            opened = opened or self.whole(f"keyring/{name}", decode)
+        def decode(data: bytes) -> Any: return envelope(b"K", "keyring", data, data[24:56])
+        keyrings = (f"keyring/{name}" for (name,) in self.names("keyring", r"(\d{8,})"))
+        opened = next(filter(None, (self.whole(name, decode) for name in keyrings)), None)
         if not opened or opened[1] != self.owner:
             stop(4, "no keyring is whole: without one nothing can be opened")
         _, _, box_key, _, salt, passes, memory, slots, boxes, _, self.sequence = opened
@@ -214,13 +211,13 @@ class Repository:
 
     def read_ledger(self) -> None:
         """Finds the snapshots (6.2). What `ended` and `held` forbid, honest writers do not do."""
-        records, before, forgotten = list[Any](), ZERO32, set[bytes]()
-        self.marks: dict[bytes, Any] = {}
+        records, forgotten, self.marks = list[Any](), set[bytes](), dict[bytes, Any]()
         for (name,) in self.names("ledger", r"(\d{8,})"):
             found = self.whole(f"ledger/{name}", partial(self.record, int(name)))
             records += [found] if found else []
             if found and found[4][0][0] == CHECKPOINT: break
-        if records and records[-1][4][0][0] == CHECKPOINT: before = records[-1][2]
+        begins = records and records[-1][4][0][0] == CHECKPOINT
+        before = records[-1][2] if begins else ZERO32
         for n, digest, previous, author, events in reversed(records):
             may = MAY_SIGN.get(self.role(author, 1 << 64), ())
             good = all(number in may for number, _ in events)
@@ -326,8 +323,7 @@ class Repository:
         """A frame, from whichever pack has it whole."""
         for places in ("segments", "directories"):
             for pack in getattr(self, places).get((run, n >> 4), ()):
-                with suppress(*BAD):
-                    return self.load(*self.head(pack)[run, n])
+                with suppress(*BAD): return self.load(*self.head(pack)[run, n])
         raise ValueError(f"frame {n} of run {b32(run)} is damaged or gone")
 
     def load(self, pack: str, run: Any, entry: Any, at: int, lists: int) -> Any:
@@ -343,7 +339,7 @@ class Repository:
         check(blake3(listed).digest() == list_digest, "a damaged chunk list")
         chunks, end = {}, 0
         for hash16, length in struct.iter_unpack("<16sI", listed):
-            chunks[end] = (hash16, end := end + length)
+            chunks[end], end = (hash16, end + length), end + length
         check(end == plain == len(data), "a frame that its chunks do not fill")
         key = derive(run.dedup, "data chunks" if kind == DATA else "tree chunks")
         return SimpleNamespace(kind=kind, data=data, chunks=chunks, key=key)
@@ -422,12 +418,10 @@ class Target:
 
     def attempt(self, path: bytes, what: str, change: Any, *words: Any, **how: Any) -> bool:
         """Whether it was done; if not, path and reason are told."""
-        try:
-            change(*words, **how)
+        try: change(*words, **how)
         except BAD as error:
             code = 3 if isinstance(error, OSError) else 4
-            self.repository.tell(code, shown(path) or "/", f"{what}: {error}")
-            return False
+            return bool(self.repository.tell(code, shown(path) or "/", f"{what}: {error}"))
         return True
 
     def folder(self, e: Any, path: bytes) -> None:
@@ -470,21 +464,19 @@ class Target:
         how: Any = {"dir_fd": self.here, "follow_symlinks": False} if fd is None else {}
         inside: Any = b"/proc/self/fd/%d/%b" % (self.here, e.name) if fd is None else fd
         if os.geteuid() == 0: self.attempt(path, "owner", os.chown, where, *e.owner, **how)
-        left = [name for name, _ in e.xattrs if name == b"security.capability" and e.kind == FILE]
+        follow: Any = {"follow_symlinks": fd is not None}
         for name, value in e.xattrs:
-            if name not in left:
-                follow = {"follow_symlinks": fd is not None}
-                self.attempt(path, shown(name), os.setxattr, inside, name, value, **follow)
-        if e.kind == FILE and (left or e.mode & 0o6000):
-            self.repository.tell(3, shown(path), "setuid, setgid and capabilities are left out")
-        mode = e.mode & (0o1777 if e.kind == FILE else 0o7777)
-        if fd is not None: self.attempt(path, "mode", os.fchmod, fd, mode)
+            if name == b"security.capability": e.mode |= 0o4000  # is left out as setuid is
+            else: self.attempt(path, shown(name), os.setxattr, inside, name, value, **follow)
+        barred = 0o6000 if e.kind == FILE else 0
+        if e.mode & barred: self.repository.tell(3, shown(path), "setuid or setgid is left out")
+        if fd is not None: self.attempt(path, "mode", os.fchmod, fd, e.mode & ~barred)
         self.attempt(path, "time", os.utime, where, ns=(e.mtime, e.mtime), **how)
 
 def passphrase(file: str | None) -> bytes:
     if file:
-        with open(file, "rb") as opened:
-            return opened.read().removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n")
+        with open(file, "rb") as opened: text = opened.read().removeprefix(b"\xef\xbb\xbf")
+        return text.rstrip(b"\r\n")
     if "KLUIS_PASSWORD" not in os.environ and not sys.stdin.isatty():
         stop(12, "no passphrase: set KLUIS_PASSWORD or give --password-file")
     return os.environb.get(b"KLUIS_PASSWORD") or getpass.getpass("passphrase: ").encode()
@@ -500,8 +492,8 @@ def main() -> int:
     if not needed <= len(asked.words) <= needed + (needed > 0): parser.error("see the usage")
     repository = Repository(asked.repository, partial(passphrase, asked.password_file))
     if asked.verb == "list":
-        found = [repository.snapshot(*mark) for mark in repository.live]
-        sys.stdout.writelines(f"{e.line}\n" for e in found if e)
+        for mark in repository.live:
+            if e := repository.snapshot(*mark): sys.stdout.write(f"{e.line}\n")
         return repository.code
     prefix, path = asked.words[0], os.fsencode("/".join(asked.words[needed:])).strip(b"/")
     named = [m for run, m in repository.marks.items() if m and b32(run).startswith(prefix)]
@@ -524,7 +516,5 @@ if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # every folder on the way is open
     sys.setrecursionlimit(1 << 18)
     os.umask(0)
-    try:
-        sys.exit(main())
-    except BAD as error:
-        stop(1 if isinstance(error, OSError) else 4, str(error))
+    try: sys.exit(main())
+    except BAD as error: stop(1 if isinstance(error, OSError) else 4, str(error))

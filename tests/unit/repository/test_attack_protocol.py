@@ -1,19 +1,21 @@
-"""Attacks on the protocol that once worked: interleavings, damage, and a thief with an agent's key."""
+"""Attacks that once worked: interleavings, damage, and a thief with an agent's key."""
 
 from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from kluis.errors import DamageError, KluisError, NoSpaceError
 from kluis.format import crypt, domain, names
-from kluis.format.ledger import AGENT, Checkpoint, Ended
+from kluis.format.ledger import AGENT, Checkpoint, Ended, SnapshotMark
 from kluis.format.segment import FrameGroup, PackPlace, ParitySet, Replaced
-from kluis.operations import backup as backup_module
 from kluis.operations.backup import backup
 from kluis.operations.forget import forget
 from kluis.operations.prune import prune
@@ -27,8 +29,8 @@ from kluis.options import (
     RepairOptions,
     VerifyOptions,
 )
-from kluis.repository import merger
-from kluis.repository.access import open_repository
+from kluis.repository import commit, merger
+from kluis.repository.access import Repository, open_repository
 from kluis.repository.index import load_index
 from kluis.repository.ledger import LedgerMovedError
 from kluis.repository.run import begin
@@ -55,7 +57,7 @@ def run_prune(place: Place, cache: str = "cache", now: bool = False) -> None:
         prune(repository, PruneOptions(now=now), place.context())
 
 
-def damages(place: Place, level: int = 0) -> list[str]:
+def damages(place: Place, level: Literal[0, 1, 2] = 0) -> list[str]:
     with place.open(cache="verifier") as repository:
         result = verify(repository, VerifyOptions(level=level), place.context())
     return [f"{item.object} {item.what}" for item in result.damages]
@@ -66,17 +68,17 @@ def counts(place: Place, identity: str) -> bool:
         return names.from_base32(identity, 16) in repository.ledger.state.live
 
 
-def in_the_middle(monkeypatch: pytest.MonkeyPatch, what: object) -> None:
+def in_the_middle(monkeypatch: pytest.MonkeyPatch, what: Callable[[], object]) -> None:
     """Does `what` once, just before a backup appends to the ledger."""
-    original, done = backup_module.record_made, []
+    done: list[bool] = []
 
-    def hook(*arguments: object) -> None:
+    def hook(repository: Repository, mark: SnapshotMark, ended: tuple[bytes, ...]) -> None:
         if not done:
             done.append(True)
-            what()  # type: ignore[operator]
-        original(*arguments)  # type: ignore[arg-type]
+            what()
+        commit.record_made(repository, mark, ended)
 
-    monkeypatch.setattr(backup_module, "record_made", hook)
+    monkeypatch.setattr("kluis.operations.backup.record_made", hook)
 
 
 def test_a_backup_that_a_checkpoint_overtakes_counts_in_the_end(
@@ -152,7 +154,8 @@ def test_a_pack_that_is_being_written_survives_a_prune_or_is_stored_again(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.backup()
-    original, done = LocalStorage._fill, []
+    original = LocalStorage._fill
+    done: list[bool] = []
 
     def fill(self: LocalStorage, fd: int, last: str, at: int, *rest: object) -> None:
         if len(last) == 52 and len(rest) == 1 and self._durable and not done:
@@ -206,7 +209,7 @@ def test_a_segment_of_an_agent_says_nothing_about_other_runs(place: Place, attac
             )
             if names.base32(run.id) < first:
                 break
-        with backup_pool() as pool:
+        with ThreadPoolExecutor(1) as pool:
             uploader = Uploader(repository.storage, run, b"\1" * 16, place.clock, pool)
             if attack == "hide":
                 uploader.stands_for = tuple(
@@ -232,12 +235,6 @@ def test_a_segment_of_an_agent_says_nothing_about_other_runs(place: Place, attac
     with place.open(cache="owner") as repository:
         stored = repository.open_file(made.snapshot_id, place.path("letter.txt"))
         assert stored.read() == (place.source / "letter.txt").read_bytes()
-
-
-def backup_pool():  # type: ignore[no-untyped-def]
-    from concurrent.futures import ThreadPoolExecutor
-
-    return ThreadPoolExecutor(1)
 
 
 class BadSector(Calls):
