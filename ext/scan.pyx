@@ -166,7 +166,7 @@ def diff_entries(
 
 
 def hide_device(bytes records not None, uint64_t device):
-    """Returns the records of a directory on `device` with 0 as device, or 1 for what lies elsewhere.
+    """Returns the records of a directory on `device`: 0 as device, or 1 for what lies elsewhere.
 
     Of directories it is 0 in any case. Numbers of devices change; these do not.
     """

@@ -87,6 +87,7 @@ if TYPE_CHECKING:
         PasswordError as PasswordError,
         RefusedError as RefusedError,
         StorageError as StorageError,
+        UnreadableError as UnreadableError,
         UsageError as UsageError,
     )
     from kluis.events import (

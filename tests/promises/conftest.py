@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kluis.operations import backup
+from kluis.operations.archiving import basis
 
 FAR_AHEAD_NS = -3600 * 1_000_000_000
 
@@ -15,4 +15,4 @@ def an_old_source(monkeypatch: pytest.MonkeyPatch) -> None:
 
     Without it every run would read every file again, and no cache would ever be believed.
     """
-    monkeypatch.setattr(backup, "RACY_NS", FAR_AHEAD_NS)
+    monkeypatch.setattr(basis, "RACY_NS", FAR_AHEAD_NS)

@@ -49,6 +49,11 @@ class Scene:
 def fill_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     """Makes the folder hold exactly these files."""
     shutil.rmtree(folder, ignore_errors=True)
+    write_files(folder, files)
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Puts these files into the folder."""
     for name, data in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
-import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,18 +14,21 @@ from kluis.errors import NoSpaceError
 from kluis.storage.base import Storage
 from kluis.storage.between import Unsynced
 from kluis.storage.faulty import Fault, FaultyCalls
+from kluis.storage.local import LocalStorage
 from kluis.storage.memory import MemoryStorage
 from tests.contents import live
 from tests.crash.states import snapshot
-from tests.promises.aftermath import check_aftermath, check_promised, check_whole
+from tests.promises.aftermath import Promised, check_aftermath, check_promised, check_whole
 from tests.promises.house import House
-from tests.promises.scenes import VERBS, Scene, fill_folder, lived_in
+from tests.promises.scenes import VERBS, Scene, lived_in, write_files
 
 Trials = Callable[[int, int], int]
 
 # The calls that need room.
 NEEDY = ("create", "write", "fsync", "rename_noreplace")
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+WHOLE_ROOM_BYTES = 400_000  # in which the backup fits
+PAGE_BYTES = 4096
 
 
 @pytest.fixture(scope="module")
@@ -91,49 +92,91 @@ def test_a_prune_that_meets_no_space_at_any_call_harms_nothing(
 
 
 def test_a_medium_of_any_size_takes_a_whole_snapshot_or_none(
-    intact: Scene, trials: Trials
+    intact: Scene, disk: Disk, trials: Trials
 ) -> None:
-    house = intact.set_up()
-    files = snapshot(house.location)
-    used = sum(map(len, files.values()))
-    house.store(storage=MemoryStorage(files))
-    whole = 700_000
-    for room in range(0, whole, whole // trials(12, 180)):
+    """On a real small disk where this user may mount one, else in memory."""
+    used = sum(map(len, intact.files.values()))
+    for number in range(trials(10, 150)):
+        room = number * WHOLE_ROOM_BYTES // trials(10, 150)
         house = intact.set_up()
-        storage = MemoryStorage(files, capacity=used + room)
-        case = f"{room} bytes of room"
+        storage = disk.filled(intact.files, used + room)
+        case = f"{room} bytes of room on {disk}"
         try:
             house.store(storage=storage)
         except NoSpaceError as error:
             assert "space" in str(error), case
-        with house.reach("cache", MemoryStorage(storage.files())) as repository:
-            check_promised(house, repository, intact.promised(case))
-            check_whole(house, repository, intact.promised(case))
-        check_room_comes_back(house, storage, case)
+        storage = disk.again()
+        promised = Promised(dict(house.acknowledged), case)
+        with house.reach("cache", storage) as repository:
+            check_promised(house, repository, promised)
+            check_whole(house, repository, promised)
+        check_room_comes_back(house, disk, case)
 
 
-def check_room_comes_back(house: House, storage: MemoryStorage, case: str) -> None:
+def check_room_comes_back(house: House, disk: Disk, case: str) -> None:
     """On the full medium forget and prune work, and then there is more room."""
-    before = storage.free_space()
-    assert before is not None
-    kept = list(house.acknowledged)[-1:]
-    house.forget(list(house.acknowledged)[:-1], storage=storage)
-    house.prune(storage=storage)
-    after = storage.free_space()
-    assert after is not None
-    assert after > before, case
-    with house.reach("cache", storage) as repository:
-        assert live(repository) == kept, case
-        check_whole(house, repository, Promised_(house, case))
+    before = disk.room()
+    [*old, last] = house.acknowledged
+    house.forget(old, storage=disk.again())
+    house.prune(storage=disk.again())
+    assert disk.room() > before, case
+    with house.reach("cache", disk.again()) as repository:
+        assert last in live(repository), case
+        promised = Promised(dict(house.acknowledged), case)
+        check_promised(house, repository, promised)
+        check_whole(house, repository, promised)
+
+
+class Disk:
+    """A medium of a given size: a tmpfs of its own, or a storage in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._mounted = False
+        self._memory = MemoryStorage()
+        self._may_mount = os.geteuid() == 0
+
+    def __repr__(self) -> str:
+        return "tmpfs" if self._mounted else "memory"
+
+    def filled(self, files: dict[str, bytes], size: int) -> Storage:
+        """The medium with these files, of so many bytes, but for what folders take."""
+        self.remove()
+        self._folder.mkdir(exist_ok=True)
+        pages = sum(-(-len(data) // PAGE_BYTES) for data in files.values())
+        room = size - sum(map(len, files.values()))
+        options = f"size={pages * PAGE_BYTES + room}"
+        mount = ["mount", "-t", "tmpfs", "-o", options, "kluis", str(self._folder)]
+        self._mounted = (
+            self._may_mount and subprocess.run(mount, check=False, capture_output=True).returncode == 0
+        )
+        if self._mounted:
+            write_files(self._folder, files)
+        else:
+            self._may_mount = False
+            self._memory = MemoryStorage(files, capacity=size)
+        return self.again()
+
+    def again(self) -> Storage:
+        """The medium, opened anew."""
+        return LocalStorage(self._folder, calls=Unsynced()) if self._mounted else self._memory
+
+    def room(self) -> int:
+        """Bytes that are free."""
+        with self.again() as storage:
+            free = storage.free_space()
+        assert free is not None
+        return free
+
+    def remove(self) -> None:
+        """Takes the disk away."""
+        if self._mounted:
+            subprocess.run(["umount", str(self._folder)], check=True)
+            self._mounted = False
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of its own of 8 MiB if this user may mount one, else a folder with a quota of bytes."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "kluis", str(place)]
-    mounted = os.geteuid() == 0 and subprocess.run(mount, check=False).returncode == 0
-    yield place
-    if mounted:
-        subprocess.run(["umount", str(place)], check=True)
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    made = Disk(tmp_path / "disk")
+    yield made
+    made.remove()

@@ -15,7 +15,7 @@ from kluis.repository import keys
 from kluis.repository.cache import ClientCache, Seen
 from kluis.repository.keys import Session
 from kluis.repository.ledger import Ledger
-from kluis.repository.small import listed, read_whole
+from kluis.repository.small import listed, read_or_none, read_whole
 from kluis.storage.base import Storage
 from kluis.surroundings import Surroundings
 
@@ -36,9 +36,16 @@ class Repository:
 
     def remember(self) -> None:
         """Keeps the ledger's head, so that this client notices if the store goes back."""
-        if not self.regressions:
-            state = self.ledger.state
-            self.cache.remember(Seen(state.head, state.head_digest, self.session.epoch))
+        state = self.ledger.state
+        if self.regressions or state.head in self.ledger.without_twin:
+            return  # a record without its twin may not be durable yet
+        seen, epoch = self.cache.seen(), self.session.epoch
+        if (seen is None or epoch > seen.epoch) and not self._has_twin(epoch):
+            epoch = seen.epoch if seen is not None else epoch - 1
+        self.cache.remember(Seen(state.head, state.head_digest, epoch))
+
+    def _has_twin(self, epoch: int) -> bool:
+        return bool(read_or_none(self.storage, names.twin(names.keyring(epoch))))
 
     def open_file(self, snapshot: str, path: str | bytes | os.PathLike[str]) -> BufferedReader:
         """A stored file, readable and seekable, its bytes checked as they are read."""

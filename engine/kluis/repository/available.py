@@ -6,6 +6,7 @@ from kluis.format.ledger import PackName
 from kluis.format.usemap import FrameSet, numbers
 from kluis.repository.access import Repository
 from kluis.repository.collector import list_packs
+from kluis.repository.durable import reliable
 from kluis.repository.index import Index
 from kluis.repository.state import subtract
 
@@ -16,7 +17,7 @@ def missing_frames(repository: Repository, index: Index, uses: FrameSet) -> int:
     The index has to be loaded after the ledger was read.
     """
     state = repository.ledger.state
-    listed = list_packs(repository)
+    listed = reliable(repository, index, list_packs(repository))
     good = []
     for place in index.packs:
         pack = PackName(place.shelf, place.digest)

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from kluis.errors import DamageError, FormatError, NewerFormatError, NotFoundError
 from kluis.format import crypt, domain, keyring, names, store
 from kluis.format.ledger import PackName, SnapshotMark
 from kluis.format.pack import PACK_LIMIT_BYTES
 from kluis.format.segment import PackPlace, ParitySet
+from kluis.format.usemap import FrameSet, contains, merge
 from kluis.repository.access import Repository
-from kluis.repository.index import Index
+from kluis.repository.durable import unknown_packs
+from kluis.repository.index import Index, Location
 from kluis.repository.packs import check_name
 from kluis.repository.rebuild import SHARD_LIMIT_BYTES
-from kluis.repository.small import Copies, listed, read_copies
+from kluis.repository.small import Copies, listed, read_copies, read_or_none
+from kluis.repository.snapshots import load
 
 SMALL = "small"  # healed from its other copy
 SEGMENT = "segment"
@@ -68,8 +72,10 @@ class Checker:
 
     def _is_fresh(self) -> bool:
         """True if `init` was interrupted just before its last step: nothing is missing yet."""
-        storage = self.repository.storage
-        return self.repository.ledger.state.head == 1 and not storage.exists(names.STORE)
+        repository = self.repository
+        return repository.ledger.state.head == 1 and not read_or_none(
+            repository.storage, names.STORE
+        )
 
     def segments(self) -> Iterator[Finding]:
         """Segments that counting snapshots name and that are missing, damaged or others."""
@@ -85,7 +91,7 @@ class Checker:
         self.sizes.update(self.repository.storage.list(names.PARITY))
         doomed = self.repository.ledger.state.doomed
         for pack, number in self.index.pack_numbers.items():
-            if pack in doomed:
+            if pack in doomed or pack in self.idle:
                 continue
             self.checked += 1
             place = self.index.packs[number]
@@ -106,7 +112,7 @@ class Checker:
         for place in self.index.packs:
             pack = PackName(place.shelf, place.digest)
             name = names.pack(place.shelf, place.digest)
-            if pack in doomed or self.sizes.get(name) != place.size:
+            if pack in doomed or pack in self.idle or self.sizes.get(name) != place.size:
                 continue
             try:
                 data = storage.get(name, PACK_LIMIT_BYTES)
@@ -147,8 +153,39 @@ class Checker:
                 yield parity_set
 
     def _is_gone(self, packs: tuple[PackPlace, ...]) -> bool:
-        doomed = self.repository.ledger.state.doomed
-        return all(PackName(p.shelf, p.digest) in doomed for p in packs)
+        gone = self.repository.ledger.state.doomed | self.idle
+        return all(PackName(p.shelf, p.digest) in gone for p in packs)
+
+    @cached_property
+    def idle(self) -> set[PackName]:
+        """Packs that a power cut may have taken and that no snapshot needs."""
+        weak = unknown_packs(self.repository, self.index)
+        if not weak:
+            return weak
+        state = self.repository.ledger.state
+        uses = merge([self._uses(mark) for mark in state.counting().values()])
+        return {pack for pack in weak if not self._is_needed(pack, uses, weak | state.doomed)}
+
+    def _uses(self, mark: SnapshotMark) -> FrameSet:
+        try:
+            return load(self.repository, mark, 0).facts.uses
+        except (DamageError, FormatError):
+            return {}  # it is reported as damaged
+
+    def _is_needed(self, pack: PackName, uses: FrameSet, weak: set[PackName]) -> bool:
+        """True if a used frame of the pack lies in no other pack that can be relied on."""
+        for group in self.index.packs[self.index.pack_numbers[pack]].groups:
+            used = uses.get(group.run, ())
+            for n in range(group.first_n, group.first_n + len(group.stored) // 4):
+                if contains(used, n) and not any(
+                    PackName(place.shelf, place.digest) not in weak
+                    for place in map(self._place, self.index.locate(group.run, n))
+                ):
+                    return True
+        return False
+
+    def _place(self, location: Location) -> PackPlace:
+        return self.index.packs[location.pack]
 
     def _size(self, name: str, kind: str, size: int, pack: PackName | None) -> Iterator[Finding]:
         actual = self.sizes.get(name)
@@ -183,19 +220,19 @@ class Checker:
 
     def _keyrings(self, vault: bytes) -> Iterator[Finding]:
         rings = listed(self.repository.storage, names.KEYRING)
-        for name in rings:
+        for name in reversed(rings):
             copies = read_copies(self.repository.storage, name)
-            newest_of_several = name == rings[-1] and len(rings) > 1
-            if newest_of_several and copies.first is not None and copies.twin is None:
+            if name != rings[0] and copies.first is not None and not copies.twin:
                 continue  # a change of keys that was interrupted: the older epoch is there too
             yield from self._pair(name, _vault_check(keyring.decode, vault))
+            break  # what is older is on its way out
 
     def _ledger(self) -> Iterator[Finding]:
         book = self.repository.ledger
         first = book.state.checkpoint or 1
         for n in range(first, book.state.head + 1):
             copies = book.copies(n)
-            if n == book.state.head and copies.first is not None and copies.twin is None:
+            if n == book.state.head and copies.first is not None and not copies.twin:
                 continue  # its author was interrupted; the next writer completes it
             if n in book.digests:
                 yield from self._pair(names.ledger(n), _digest_check(book.digests[n]))
@@ -273,8 +310,11 @@ def _vault_check(
 
 
 def _is_torn(copies: Copies) -> bool:
-    """True for what an interrupted append can leave: one copy that was never whole."""
-    return copies.twin is None
+    """True for what an interrupted append can leave: one copy that was never whole.
+
+    On FAT a power cut can leave a new file empty.
+    """
+    return not copies.twin
 
 
 _FOLDERS = {

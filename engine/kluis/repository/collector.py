@@ -15,6 +15,7 @@ from kluis.format.segment import PackPlace, ParitySet
 from kluis.format.usemap import FrameSet, contains, merge, merge_ranges
 from kluis.options import Limit
 from kluis.repository.access import Repository
+from kluis.repository.durable import reliable
 from kluis.repository.index import Index
 from kluis.repository.openruns import StoredRuns, find_runs, may_end
 from kluis.repository.snapshots import VoidSnapshotError, load
@@ -86,6 +87,7 @@ def make_plan(repository: Repository, index: Index, rules: Rules) -> Plan:
     """The plan for the ledger as read. `DamageError` if it would be unsafe to collect."""
     state = repository.ledger.state
     listed = list_packs(repository)
+    good = reliable(repository, index, listed)
     runs = find_runs(repository, index, listed)
     plan = Plan()
     plan.ended = may_end(repository, runs, len(index.segments), rules.now)
@@ -95,11 +97,11 @@ def make_plan(repository: Repository, index: Index, rules: Rules) -> Plan:
         due = rules.now or now - item.forgotten_ns >= rules.delay_ns
         (plan.doomed_snapshots if due else plan.waiting_snapshots).append(run)
     plan.doomed_snapshots.sort()
-    plan.used = merge([*_use_maps(repository, plan), *_courtesy(index, plan.still_open)])
-    sets = _weigh(index, state.doomed, listed, plan.used)
+    plan.used = merge([*_use_maps(repository, plan), *_courtesy(index, plan.still_open, good)])
+    sets = _weigh(index, state.doomed, (listed, good), plan.used)
     for weighed in sets:
         weighed.stuck = any(contains(state.lost.get(run, ()), n) for _, run, n in weighed.used)
-    there = {pack: size for pack, size in listed.items() if pack not in state.doomed}
+    there = {pack: size for pack, size in good.items() if pack not in state.doomed}
     _require_all_used(index, there, state.lost, plan)
     _choose(sets, rules, plan)
     _strays(runs, plan, listed)
@@ -127,8 +129,8 @@ def _use_maps(repository: Repository, plan: Plan) -> list[FrameSet]:
     return maps
 
 
-def _courtesy(index: Index, runs: list[bytes]) -> list[FrameSet]:
-    """All frames that open runs have listed: their writers would store them again."""
+def _courtesy(index: Index, runs: list[bytes], good: dict[PackName, int]) -> list[FrameSet]:
+    """All frames that open runs have stored and listed: their writers would store them again."""
     wanted = set(runs)
     found: dict[bytes, list[tuple[int, int]]] = {}
     for (run, _), item in index.segments.items():
@@ -136,6 +138,8 @@ def _courtesy(index: Index, runs: list[bytes]) -> list[FrameSet]:
             continue
         for parity_set in item.body.sets:
             for place in parity_set.packs:
+                if good.get(PackName(place.shelf, place.digest)) != place.size:
+                    continue
                 for group in place.groups:
                     end = group.first_n + len(group.stored) // 4
                     found.setdefault(group.run, []).append((group.first_n, end))
@@ -143,12 +147,20 @@ def _courtesy(index: Index, runs: list[bytes]) -> list[FrameSet]:
 
 
 def _weigh(
-    index: Index, doomed: set[PackName], listed: dict[PackName, int], used: FrameSet
+    index: Index,
+    doomed: set[PackName],
+    packs: tuple[dict[PackName, int], dict[PackName, int]],
+    used: FrameSet,
 ) -> list[SetPlan]:
-    """Each set that is still there, with the used frames that count as lying in it."""
+    """Each set that is still there, with the used frames that count as lying in it.
+
+    `packs`: those listed, and those of them that may be relied on.
+    """
+    listed, reliable_ones = packs
     plans: dict[tuple[bytes, int], SetPlan] = {}
     counted: set[tuple[bytes, int]] = set()
     there = {pack: size for pack, size in listed.items() if pack not in doomed}
+    good = {pack: size for pack, size in reliable_ones.items() if pack not in doomed}
     for number, place in enumerate(index.packs):
         pack = PackName(place.shelf, place.digest)
         if pack not in there:
@@ -159,7 +171,7 @@ def _weigh(
         plan.packs.append(pack)
         plan.size += place.size
         for run, n, stored in _frames(place):
-            if contains(used.get(run, ()), n) and _is_home(index, (run, n), number, there):
+            if contains(used.get(run, ()), n) and _is_home(index, (run, n), number, good):
                 if (run, n) not in counted:
                     counted.add((run, n))
                     plan.used.append((pack, run, n))

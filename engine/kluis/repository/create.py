@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from importlib import resources
 
-from kluis.errors import AlreadyExistsError
+from kluis.errors import AlreadyExistsError, BusyError
 from kluis.format import crypt, domain, keyring, ledger, names, store
 from kluis.format.domain import DomainSecrets
 from kluis.format.keyring import ChunkSizes
 from kluis.repository import keys
 from kluis.repository.keys import Owner
 from kluis.repository.ledger import Identity, Ledger
-from kluis.repository.small import put_with_twin, read_or_none
+from kluis.repository.small import listed, put_with_twin, read_copies, read_whole
 from kluis.storage.base import Storage
 from kluis.surroundings import Surroundings
 
 # Enough for a record, its twin and their folders, also where a cluster has 128 KiB.
 RESERVE_BYTES = 2 << 20
 HOME = "home"
+# What only commands after `init` write.
+_FILLED_LATER = (names.PACKS, names.PARITY, names.INDEX, names.SNAPSHOTS)
 # Enough to tell which cipher this CPU is made for: about 1 ms.
 TRIAL_BYTES = 1 << 20
 CHUNK_SIZES = (
@@ -33,11 +35,7 @@ def make_vault(
 
     Until `store` is there, nothing is a repository. Raises `AlreadyExistsError` where one is.
     """
-    if storage.exists(names.STORE) or storage.exists(names.twin(names.STORE)):
-        raise AlreadyExistsError(
-            f"there already is a kluis repository at {storage.location}; nothing was changed. "
-            "Next: kluis snapshots -r PATH to see what it holds"
-        )
+    _require_room(storage)
     storage.make_folders(names.FOLDERS)
     owner = Owner(surroundings.random(crypt.KEY_BYTES))
     signer = owner.signer()
@@ -61,6 +59,7 @@ def make_vault(
     storage.barrier()
     book = Ledger(storage, Identity(vault, identity.store, signer.verify, vault_key))
     book.append((ledger.Roles(()),), signer, surroundings)
+    _require_own(storage, ring)
     data = store.encode(identity, signer.signing)
     storage.create(names.twin(names.STORE), data)
     storage.create(names.STORE, data)
@@ -69,10 +68,51 @@ def make_vault(
 
 def complete_store(storage: Storage) -> None:
     """Finishes an `init` that was interrupted before its last step."""
-    if not storage.exists(names.STORE):
-        data = read_or_none(storage, names.twin(names.STORE))
-        if data is not None:
-            storage.create(names.STORE, data)
+    copies = read_copies(storage, names.STORE)
+    if copies.first is None and copies.twin:
+        storage.create(names.STORE, copies.twin)
+    elif copies.first == b"" and copies.twin:  # what a power cut on FAT can leave
+        storage.replace(names.STORE, copies.twin)
+
+
+def _require_room(storage: Storage) -> None:
+    """Raises where a repository is or something is in its way; an interrupted init is cleared."""
+    copies = read_copies(storage, names.STORE)
+    if copies.first or copies.twin:
+        raise AlreadyExistsError(
+            f"there already is a kluis repository at {storage.location}; nothing was changed. "
+            "Next: kluis snapshots -r PATH to see what it holds"
+        )
+    if any(True for folder in _FILLED_LATER for _ in storage.list(folder)):
+        raise AlreadyExistsError(
+            f"there is a kluis repository without its file `store` at {storage.location}; nothing "
+            "was changed. Next: take `store` from another copy of it"
+        )
+    if not listed(storage, names.KEYRING):
+        for name in names.DOCUMENTS:
+            if storage.exists(name):
+                raise AlreadyExistsError(
+                    f"{name} lies at {storage.location} already, and every repository has a file "
+                    "of that name; nothing was changed. Next: give an empty folder"
+                )
+        return
+    # `store` comes last, so what lies here was never a repository; the keyring, which tells so,
+    # comes first and goes last.
+    rest = [name for folder in (names.DOMAINS, names.LEDGER) for name in listed(storage, folder)]
+    for some in ((names.STORE, names.RESERVE, *names.DOCUMENTS, *rest), (names.keyring(1),)):
+        for name in some:
+            storage.delete(name)
+            storage.delete(names.twin(name))
+        storage.barrier()
+
+
+def _require_own(storage: Storage, ring: keyring.Keyring) -> None:
+    """Raises if another init cleared away meanwhile what this one has written."""
+    if read_whole(storage, names.keyring(1), keyring.decode) != ring:
+        raise BusyError(
+            f"another init works at {storage.location}; this one made nothing. Next: look whether "
+            "it succeeds"
+        )
 
 
 def _write_pair(storage: Storage, name: str, data: bytes) -> None:

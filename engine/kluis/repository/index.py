@@ -82,6 +82,10 @@ class Index:
     # Digests of segments that a merged or rebuilt one stands for.
     stood_for: set[bytes] = field(default_factory=set)
     replaced: set[tuple[bytes, int]] = field(default_factory=set)  # (run, k) of the same
+    # Of segments that nobody knows to be durable (`durable` says which): those that were looked
+    # at, and the packs of those that a power cut left torn.
+    looked_at: set[tuple[bytes, int]] = field(default_factory=set)
+    unsafe: set[PackName] = field(default_factory=set)
 
     def learn(
         self, listed: Segment, doomed: set[PackName] | frozenset[PackName] = frozenset()

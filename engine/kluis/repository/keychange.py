@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from kluis.errors import AlreadyExistsError, KluisError, PasswordError, RefusedError
+from kluis.errors import (
+    AlreadyExistsError,
+    FormatError,
+    KluisError,
+    PasswordError,
+    RefusedError,
+)
 from kluis.format import crypt, keyring, names
 from kluis.format.keyring import Keyring, Private
 from kluis.repository.access import Repository, read_keyring
@@ -126,7 +133,9 @@ def write_epoch(repository: Repository, change: Change) -> Slots:
 
 
 def _next_epoch(repository: Repository, ring: Keyring, private: Private) -> Keyring:
-    epoch, session = ring.epoch + 1, repository.session
+    session = repository.session
+    # A power cut can leave a later number that is no keyring: it is passed over.
+    epoch = max([ring.epoch, *_numbers(repository)]) + 1
     sealed = crypt.seal(
         crypt.derive(session.vault_key, "names"),
         crypt.XCHACHA20,
@@ -135,6 +144,14 @@ def _next_epoch(repository: Repository, ring: Keyring, private: Private) -> Keyr
         keyring.private_context(session.vault, epoch),
     )
     return replace(ring, epoch=epoch, private=sealed)
+
+
+def _numbers(repository: Repository) -> list[int]:
+    found = []
+    for name in listed(repository.storage, names.KEYRING):
+        with suppress(FormatError):
+            found.append(names.parse_number(name))
+    return found
 
 
 def _publish(repository: Repository, ring: Keyring, owner: Owner) -> bool:

@@ -20,7 +20,6 @@ from kluis.repository.state import LedgerState
 from kluis.storage.base import Storage
 from kluis.surroundings import Surroundings
 
-
 # What must not be said while part of the ledger is missing.
 _DELETIONS = (Doomed, Forgotten, Checkpoint)
 
@@ -184,8 +183,8 @@ class Ledger:
         """The record and its digest: the twin counts where two whole copies differ."""
         copies = read_copies(self.storage, names.ledger(n))
         reason = "missing"
-        if copies.first is not None and copies.twin is None:
-            self.without_twin.add(n)
+        if copies.first is not None and not copies.twin:
+            self.without_twin.add(n)  # on FAT a power cut can leave an empty one
         for data in (copies.twin, copies.first):
             if data is None:
                 continue
@@ -272,11 +271,15 @@ class Ledger:
             data = read_or_none(self.storage, name)
             if data is not None and n not in self.broken:
                 self.storage.sync(name)
-                try:
-                    self.storage.create(names.twin(name), data)
-                except AlreadyExistsError:
-                    pass
+                self._complete_twin(names.twin(name), data)
             self.without_twin.discard(n)
+
+    def _complete_twin(self, twin: str, data: bytes) -> None:
+        try:
+            self.storage.create(twin, data)
+        except AlreadyExistsError:
+            if read_or_none(self.storage, twin) == b"":  # left by a power cut: nobody writes it
+                self.storage.replace(twin, data)
 
     def _refuse_if_passed(self, n: int, digest: bytes) -> None:
         """Raises if the name was free only since a checkpoint past it deleted the record."""

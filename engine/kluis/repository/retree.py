@@ -18,6 +18,7 @@ from kluis.repository.access import Repository, read_private
 from kluis.repository.collector import list_packs
 from kluis.repository.content import Content, ContentBuilder, chunk_keys
 from kluis.repository.dedup import open_dedup, usable_frames
+from kluis.repository.durable import reliable
 from kluis.repository.index import Index
 from kluis.repository.refill import refill
 from kluis.repository.run import Run
@@ -167,7 +168,8 @@ class TreeStore:
         state, machine = repository.ledger.state, repository.surroundings
         self._dedup = open_dedup(repository.cache)
         refill(repository, index, self._dedup)
-        self._dedup.allow(usable_frames(index, state, list_packs(repository)))
+        good = reliable(repository, index, list_packs(repository))
+        self._dedup.allow(usable_frames(index, state, good))
         self._keys = chunk_keys(run.domain.dedup())
         sizes = dict(read_private(repository).chunk_sizes)["default"]
         self._cutter = Cutter(self._keys.cut_table, sizes.minimum, sizes.average, sizes.maximum)

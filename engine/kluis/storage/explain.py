@@ -24,6 +24,7 @@ _FORBIDDEN = {
     errno.EACCES: "this user may not; look at the owner and the mode of the folder",
     errno.EPERM: "the system forbids it; look at the owner, the mode and the mount options",
 }
+_FAILING = "the medium, its cable or its driver may be failing"
 # A link, or a file where a folder should be.
 _FOREIGN = {errno.ELOOP, errno.ENOTDIR}
 _OTHERS = {
@@ -59,8 +60,8 @@ def explain(error: OSError, action: str, name: str, location: str) -> KluisError
             " never makes there; move it away, then verify"
         )
     if number == errno.EIO and action in ("read", "look at"):
-        return UnreadableError(f"{what}: {reason.lower()}: the medium or its cable is failing")
-    more = _OTHERS.get(number, "the medium, its cable or its driver may be failing")
+        return UnreadableError(f"{what}: {reason.lower()}: {_FAILING}")
+    more = _OTHERS.get(number, _FAILING)
     return StorageError(f"{what}: {reason.lower()}: {more}")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kluis.format import tree
+from kluis.format.snapshot import Root
 from kluis.format.tree import Entry
 from kluis.repository.access import Repository
 from kluis.repository.snapshots import Snapshot, resolve
@@ -18,13 +19,13 @@ class Stored:
     """One snapshot, open."""
 
     snapshot: Snapshot
+    root: Root
     trees: TreeReader
 
     def entries(self) -> dict[bytes, Entry]:
         """Every entry by its path."""
-        assert self.snapshot.root is not None
         found = {}
-        pending = [(b"", root_content(self.snapshot.root))]
+        pending = [(b"", root_content(self.root))]
         while pending:
             path, content = pending.pop()
             for entry in self.trees.tree(content).entries:
@@ -36,8 +37,7 @@ class Stored:
 
     def read(self, path: bytes) -> bytes:
         """The content of a file."""
-        assert self.snapshot.root is not None
-        entry = self.trees.find(self.snapshot.root, path)
+        entry = self.trees.find(self.root, path)
         assert entry is not None
         return b"".join(self.trees.stream(content_of(entry)))
 
@@ -53,7 +53,8 @@ class Stored:
 def stored(repository: Repository, word: str = "latest") -> Stored:
     """The snapshot that a word means."""
     snapshot = resolve(repository, word)
-    return Stored(snapshot, open_trees(repository, snapshot.certificate.domain))
+    assert snapshot.root is not None
+    return Stored(snapshot, snapshot.root, open_trees(repository, snapshot.certificate.domain))
 
 
 def files_of(place: Place, word: str = "latest") -> dict[bytes, bytes]:

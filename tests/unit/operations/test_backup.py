@@ -3,44 +3,25 @@
 from __future__ import annotations
 
 import os
-import threading
-import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kluis.errors import KluisError, UsageError
-from kluis.events import Cancel, Context, Event, FileDone, FileProblem, Progress
+from kluis.events import Cancel, Context, Event, FileDone, Progress
 from kluis.format import tree
 from kluis.operations.archiving import telling
 from kluis.operations.backup import backup
-from kluis.options import BackupOptions, Compression, Excludes, StdinSource
+from kluis.options import BackupOptions, Compression, Excludes
 from kluis.results import BackupResult
-from tests.repositories import Place, make_place
+from tests.repositories import Place
 from tests.unit.operations.stored import files_of, source_files, stored
-from tests.unit.source.unprivileged import as_nobody, shared_folder
 
 KIB = 1 << 10
 MIB = 1 << 20
 # The folders above the source are stored too, and other processes change those meanwhile.
 ABOVE_BYTES = 4 * KIB
-
-
-class Watch(Cancel):
-    """Never cancels, but does something to the source the n-th time that it is asked."""
-
-    def __init__(self, number: int, action: object) -> None:
-        super().__init__()
-        self.left, self.action = number, action
-
-    def check(self) -> None:
-        self.left -= 1
-        if self.left == 0:
-            assert callable(self.action)
-            self.action()
-        super().check()
 
 
 def run(place: Place, context: Context, **options: object) -> BackupResult:
@@ -128,7 +109,7 @@ def test_totals_are_those_of_the_last_run_of_the_same_paths(
 
     def progress(**options: object) -> list[Progress]:
         place.told.clear()
-        result = place.backup(**options)
+        result = place.backup(None, **options)
         found = [event for event in place.told if isinstance(event, Progress)]
         assert [item.bytes_done for item in found] == sorted(item.bytes_done for item in found)
         assert found[-1].bytes_done == result.bytes_total
@@ -292,163 +273,3 @@ def test_the_repository_itself_is_no_source(place: Place) -> None:
 def test_rules_leave_out(place: Place) -> None:
     place.backup(excludes=Excludes(patterns=(b"*.txt",)))
     assert set(files_of(place)) == {b"empty", b"docs/report.odt"}
-
-
-# What cannot be read.
-
-
-def test_what_cannot_be_read_is_named_once_and_stops_nothing() -> None:
-    for folder in shared_folder():
-        problems, files = as_nobody(lambda folder=folder: _partly_readable(folder))
-        assert problems == [
-            ("source/closed", "list", "Permission denied"),
-            ("source/secret", "read", "Permission denied"),
-            ("source/secret large", "read", "Permission denied"),
-        ]
-        assert files == ["also open", "docs/report.odt", "open"]
-
-
-def _partly_readable(folder: Path) -> tuple[list[tuple[str, str, str]], list[str]]:
-    place = make_place(folder)
-    place.write("open", "readable")
-    place.write("also open", "readable")
-    place.write("docs/report.odt", os.urandom(90_000))
-    place.write("closed/within", "not to be seen")
-    place.write("secret", "not to be read").chmod(0)
-    place.write("secret large", os.urandom(MIB)).chmod(0)
-    (place.source / "closed").chmod(0)
-    for _ in range(2):
-        result = place.backup()
-        assert result.exit_status == 3
-    events = [event.problem for event in place.told if isinstance(event, FileProblem)]
-    assert events == [*result.problems] * 2
-    with place.open() as repository:
-        found = stored(repository)
-        entries = found.entries()
-        assert found.snapshot.facts.incomplete
-        assert {p.path for p in found.snapshot.root.problems} == {p.path for p in result.problems}
-    assert entries[place.path("closed")].flags & tree.INCOMPLETE
-    assert place.path("secret") not in entries
-    assert (result.files_new, result.files_unmodified) == (0, 3)
-    (place.source / "closed").chmod(0o700)
-    (place.source / "secret").chmod(0o600)
-    (place.source / "secret large").chmod(0o600)
-    healed = place.backup()
-    assert (healed.exit_status, healed.files_new) == (0, 3)
-    assert files_of(place) == source_files(place)
-    prefix = len(os.fsencode(folder)) + 1
-    named = [(p.path[prefix:].decode(), p.operation, p.reason) for p in result.problems]
-    plain = {b"open", b"also open", b"docs/report.odt"}
-    return sorted(named), sorted(name.decode() for name in files_of(place) if name in plain)
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        (lambda path: path.unlink(), "No such file"),
-        (lambda path: path.unlink() or os.mkfifo(path), "replaced"),
-        (lambda path: path.unlink() or path.mkdir(), "replaced"),
-    ],
-)
-@pytest.mark.parametrize("size", [20, 90_000, MIB])
-def test_a_file_that_goes_away_before_it_is_read_is_named(
-    place: Place, change: object, reason: str, size: int
-) -> None:
-    path = place.write("docs/goes", os.urandom(size))
-    assert callable(change)
-    # The folders are listed one after the other: the third question comes before docs is read.
-    context = Context(place.told.append, Watch(2, lambda: change(path)), place.clock)
-    result = run(place, context)
-    assert [(p.path, p.operation) for p in result.problems] == [(bytes(path), "read")]
-    assert reason in result.problems[0].reason
-    assert b"docs/goes" not in files_of(place)
-    assert b"docs/report.odt" in files_of(place)
-    assert result.exit_status == 3
-    after = place.backup()
-    assert after.exit_status == 0
-
-
-def _grow(path: Path) -> None:
-    with path.open("ab") as file:
-        file.write(b"more")
-
-
-def _shrink(path: Path) -> None:
-    os.truncate(path, 2 * MIB)
-
-
-def _change(path: Path) -> None:
-    with path.open("r+b") as file:
-        file.seek(3 * MIB)
-        file.write(b"other")
-
-
-@pytest.mark.parametrize("change", [_grow, _shrink, _change])
-def test_a_file_that_changes_while_it_is_read_is_named_and_read_again_next_time(
-    place: Place, change: object
-) -> None:
-    path = place.write("docs/report.odt", os.urandom(4 * MIB))
-    assert callable(change)
-    context = Context(place.told.append, Watch(5, lambda: change(path)), place.clock)
-    result = run(place, context)
-    assert [(p.path, p.operation) for p in result.problems] == [(bytes(path), "read")]
-    assert "changed while it was read" in result.problems[0].reason
-    with place.open() as repository:
-        assert stored(repository).entries()[bytes(path)].flags & tree.INCOMPLETE
-    again = place.backup()
-    assert (again.exit_status, again.files_changed) == (0, 1)
-    assert files_of(place) == source_files(place)
-
-
-def test_a_small_file_that_changes_is_stored_as_it_is_when_it_is_read(place: Place) -> None:
-    path = place.write("docs/small", "as it was")
-    context = Context(place.told.append, Watch(2, lambda: path.write_text("later")), place.clock)
-    assert run(place, context).exit_status == 0
-    assert files_of(place)[b"docs/small"] == b"later"
-    place.backup()
-    assert files_of(place) == source_files(place)
-
-
-# Streams.
-
-
-@pytest.fixture
-def silence() -> Iterator[int]:
-    """Standard input that gives nothing and does not end; its other side."""
-    reading, writing = os.pipe()
-    saved = os.dup(0)
-    os.dup2(reading, 0)
-    os.close(reading)
-    yield writing
-    os.dup2(saved, 0)
-    os.close(saved)
-    os.close(writing)
-
-
-@pytest.mark.parametrize("source", [StdinSource(b"x"), StdinSource(b"x", (b"sleep", b"600"))])
-def test_a_silent_stream_can_be_cancelled(place: Place, silence: int, source: StdinSource) -> None:
-    os.write(silence, b"something")
-    cancel = Cancel()
-    timer = threading.Timer(0.3, cancel.set)
-    timer.start()
-    started = time.monotonic()
-    with pytest.raises(KluisError, match="cancelled"):
-        run(place, Context(place.told.append, cancel, place.clock), paths=(), stdin=source)
-    assert time.monotonic() - started < 5
-    assert not list((place.location / "snapshots").glob("*"))
-
-
-def test_a_stream_is_one_file_of_the_snapshot(place: Place) -> None:
-    command = (b"seq", b"1", b"300000")
-    result = place.backup(paths=(), stdin=StdinSource(b"dumps/numbers.txt", command))
-    with place.open() as repository:
-        found = stored(repository)
-        assert found.read(b"/dumps/numbers.txt") == b"".join(b"%d\n" % n for n in range(1, 300_001))
-        assert found.snapshot.root.paths == (b"/dumps/numbers.txt",)
-    assert (result.files_new, result.bytes_total) == (1, result.bytes_read)
-
-
-def test_a_command_that_fails_is_no_backup(place: Place) -> None:
-    with pytest.raises(KluisError, match="exit status 3"):
-        place.backup(paths=(), stdin=StdinSource(b"x", (b"sh", b"-c", b"echo half; exit 3")))
-    assert not list((place.location / "snapshots").glob("*"))

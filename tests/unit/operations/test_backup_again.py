@@ -14,14 +14,13 @@ import pytest
 from kluis._native import scan
 from kluis.errors import KluisError, NotFoundError
 from kluis.format import tree
-from kluis.operations import backup as operation
 from kluis.operations.archiving import basis
 from kluis.operations.backup import backup
 from kluis.operations.forget import forget
 from kluis.operations.prune import prune
 from kluis.options import BackupOptions, Chunker, ForgetOptions, PruneOptions
 from kluis.repository.dedup import LEARNED
-from kluis.source.walk import Directory
+from kluis.source.walk import Directory, walk
 from tests.repositories import DAY_NS, START_NS, Place
 from tests.unit.operations.stored import files_of, source_files, stored
 
@@ -95,7 +94,6 @@ def test_another_device_number_changes_nothing(
     if linked:
         os.link(place.source / "letter.txt", place.source / "docs" / "letter too")
     place.backup()
-    walk = operation.walk
 
     def renumbered(*arguments: object) -> Iterator[Directory]:
         for directory in walk(*arguments):  # type: ignore[arg-type]
@@ -103,7 +101,7 @@ def test_another_device_number_changes_nothing(
                 directory, records=_renumber(directory.records), own=_renumber(directory.own)
             )
 
-    monkeypatch.setattr(operation, "walk", renumbered)
+    monkeypatch.setattr("kluis.operations.backup.walk", renumbered)
     again = place.backup()
     assert (again.bytes_read, again.dirs_new) == (0, 0)
     # A tree that is made anew does not differ either.
@@ -159,7 +157,6 @@ def test_a_linked_file_that_changes_between_its_names_is_seen_next_time(
     """What was read under the first name is not kept under the record of the second."""
     path = place.write("docs/a", "one")
     os.link(path, place.source / "z")
-    walk = operation.walk
 
     def changing(*arguments: object) -> Iterator[Directory]:
         for directory in walk(*arguments):  # type: ignore[arg-type]
@@ -167,7 +164,7 @@ def test_a_linked_file_that_changes_between_its_names_is_seen_next_time(
             if directory.path == place.path("docs"):
                 path.write_text("two")
 
-    monkeypatch.setattr(operation, "walk", changing)
+    monkeypatch.setattr("kluis.operations.backup.walk", changing)
     place.backup()
     monkeypatch.undo()
     monkeypatch.setattr(basis, "RACY_NS", -10_000_000_000)

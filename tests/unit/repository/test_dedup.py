@@ -1,4 +1,4 @@
-"""The dedup cache forgets rather than lies: never a frame that may not be used, nor another run's."""
+"""The dedup cache forgets rather than lies: no frame that may not be used, nor another run's."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_runs_keep_their_numbers(cache: ClientCache) -> None:
     first.close()
     again = open_dedup(cache)
     assert again.runs == RUNS
-    again.allow({run: b"\x01" for run in RUNS})
+    again.allow(dict.fromkeys(RUNS, b"\x01"))
     assert [look(again, hash16) for hash16 in hashes] == [(run, 0) for run in RUNS]
     again.close()
 

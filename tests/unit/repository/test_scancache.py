@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kluis.format.tree import Extent
+from kluis.format.usemap import FrameSet
 from kluis.repository.cache import ClientCache
 from kluis.repository.content import Content
 from kluis.repository.scancache import (
@@ -43,7 +44,7 @@ def listing(path: bytes) -> Listing:
 
 def add(scan: ScanCache, path: bytes, fingerprint: bytes = b"f" * 16) -> None:
     content = Content(9, path.ljust(32, b"."), (Extent(RUN, 1, 2, 3),))
-    uses = {RUN: ((1, 2),)}
+    uses: FrameSet = {RUN: ((1, 2),)}
     scan.add(path, (fingerprint, False), Tally(1, 2, 3), (content, uses), listing(path))
 
 
@@ -105,6 +106,7 @@ def test_a_path_that_is_not_there_is_passed_over(cache: ClientCache) -> None:
     scan = ScanCache(cache, "scan-x", MARKS[1], True)
     asked = (b"/aa", b"/home/a", b"/home/aa", b"/home/b", b"/home/b2", b"/home", b"/z", b"/")
     assert [path for path in asked if scan.find(path) is not None] == list(PATHS)
+    scan.finish(None)
 
 
 def test_a_change_keeps_what_stands_before_and_after_it(cache: ClientCache) -> None:
@@ -152,9 +154,11 @@ def test_without_the_old_one_the_last_counts_are_still_known(cache: ClientCache)
     assert scan.head is None
     assert scan.last == HEAD
     assert scan.find(b"/home/a") is None
+    scan.finish(None)
     ignoring = ScanCache(cache, "scan-x", MARKS[1], True)
     ignoring.ignore()
     assert (ignoring.head, ignoring.find(b"/home/a"), ignoring.last) == (None, None, HEAD)
+    ignoring.finish(None)
 
 
 def test_nothing_is_written_without_a_mark(cache: ClientCache) -> None:

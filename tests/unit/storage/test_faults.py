@@ -14,6 +14,7 @@ from kluis.errors import (
     KluisError,
     MediumGoneError,
     StorageError,
+    UnreadableError,
 )
 from kluis.storage.between import Unsynced
 from kluis.storage.faulty import CHANGES, Fault, FaultyCalls, Killed, seeded_faults
@@ -269,7 +270,7 @@ def test_a_bit_that_flips_on_the_way_is_stored_or_read(tmp_path: Path) -> None:
         (errno.EROFS, StorageError, "read-only"),
         (errno.EACCES, StorageError, "owner"),
         (errno.EPERM, StorageError, "forbids"),
-        (errno.EIO, StorageError, "medium, its cable"),
+        (errno.EIO, UnreadableError, "medium, its cable"),
         (errno.EMFILE, StorageError, "ulimit"),
         (errno.ENODEV, MediumGoneError, "connect it again"),
         (errno.ENXIO, MediumGoneError, "connect it again"),

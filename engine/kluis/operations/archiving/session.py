@@ -18,7 +18,7 @@ from kluis.repository.access import Repository, read_private
 from kluis.repository.content import ChunkKeys, chunk_keys
 from kluis.repository.create import complete_store
 from kluis.repository.dedup import DedupCache, open_dedup, usable_frames
-from kluis.repository.durable import make_durable
+from kluis.repository.durable import reliable
 from kluis.repository.index import Index, load_index
 from kluis.repository.refill import refill
 from kluis.repository.run import Run, begin
@@ -82,11 +82,8 @@ def find_usable(repository: Repository, index: Index) -> dict[bytes, bytes]:
             listed[PackName(*names.parse_pack(name))] = size
         except FormatError:
             continue
-    for run, k in make_durable(repository, index):
-        for parity_set in index.segments[run, k].body.sets:
-            for place in parity_set.packs:
-                listed.pop(PackName(place.shelf, place.digest), None)
-    return usable_frames(index, repository.ledger.state, listed)
+    good = reliable(repository, index, listed)
+    return usable_frames(index, repository.ledger.state, good)
 
 
 def open_session(repository: Repository, options: BackupOptions, cancel: Cancel) -> BackupSession:
