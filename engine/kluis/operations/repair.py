@@ -84,6 +84,7 @@ def _findings(repository: Repository, index: Index) -> list[Finding]:
         checker.large_objects(),
         checker.stored_bytes(),
         checker.strangers(),
+        checker.unlisted(),
     ):
         for finding in findings:
             found.setdefault(finding.object, finding)
@@ -152,7 +153,7 @@ def _record_lost(work: Work) -> None:
     repository = work.repository
     index = load_index(repository.storage, repository.session, repository.ledger.state)
     for finding, _ in work.failed.values():
-        for run, n in _frames(index, finding):
+        for run, n in _frames(work, index, finding):
             frames.setdefault(run, set()).add(n)
     lost: FrameSet = {run: ranges_of(found) for run, found in frames.items()}
 
@@ -163,16 +164,20 @@ def _record_lost(work: Work) -> None:
     append_decided(repository, decide, BusyError)
 
 
-def _frames(index: Index, finding: Finding) -> set[tuple[bytes, int]]:
-    if finding.pack is None:
-        return set()
-    number = index.pack_numbers.get(finding.pack)
+def _frames(work: Work, index: Index, finding: Finding) -> set[tuple[bytes, int]]:
+    """The frames that a failure costs: those that lie nowhere else."""
+    number = index.pack_numbers.get(finding.pack) if finding.pack is not None else None
     if number is None:
-        return set()
+        return set(finding.frames)
+    bad = {item.pack for item, _ in work.failed.values()} | work.repository.ledger.state.doomed
     return {
         (group.run, n)
         for group in index.packs[number].groups
         for n in range(group.first_n, group.first_n + len(group.stored) // 4)
+        if all(
+            PackName(place.shelf, place.digest) in bad
+            for place in (index.packs[where.pack] for where in index.locate(group.run, n))
+        )
     }
 
 
@@ -185,7 +190,7 @@ def _unhealed(work: Work) -> list[Damage]:
     result = []
     for finding, reason in work.failed.values():
         files: tuple[bytes, ...] = ()
-        frames = _frames(index, finding)
+        frames = _frames(work, index, finding)
         if frames:
             found = Affected(repository, index, frames).paths()
             files = tuple(path for path, _ in found)

@@ -11,7 +11,6 @@ from kluis.events import Context, Damage, DamageFound, Progress, Stage
 from kluis.format import names, tree
 from kluis.format.frame import HASH_BYTES
 from kluis.format.ledger import PackName, SegmentRange, Verified
-from kluis.format.usemap import FrameSet
 from kluis.options import VerifyOptions
 from kluis.repository import check
 from kluis.repository.access import Repository
@@ -25,8 +24,6 @@ from kluis.repository.trees import TreeReader, content_of, open_trees, root_cont
 from kluis.results import VerifyResult
 
 FILES_NAMED = 1000
-# A use map may claim numbers that no run has: so many of them are looked for in trees.
-FRAMES_NAMED = 100_000
 
 
 @dataclass
@@ -48,6 +45,7 @@ class Work:
         if finding.object in self.findings:
             return
         self.findings[finding.object] = finding
+        self.bad_frames |= finding.frames
         if finding.pack is not None:
             self.bad_frames |= self.frames_in(finding.pack)
 
@@ -108,36 +106,15 @@ def _structure(work: Work) -> None:
         checker.segments(),
         checker.large_objects(),
         checker.strangers(),
+        checker.unlisted(),
     ):
         for finding in findings:
             work.context.cancel.check()
             work.add(finding)
-    snapshots, problems = load_all(work.repository)
+    _, problems = load_all(work.repository)
     for identity, reason in problems.items():
         mark = work.repository.ledger.require(names.from_base32(identity, 16))
         work.add(Finding(names.numbered(names.SNAPSHOTS, mark.run, mark.k), check.GONE, reason))
-    doomed = work.repository.ledger.state.doomed
-    good = [PackName(p.shelf, p.digest) not in doomed for p in work.index.packs]
-    for snapshot in snapshots:
-        missing = work.index.unlisted(snapshot.facts.uses, good)
-        if missing:
-            work.bad_frames |= _missing(work, snapshot.facts.uses, good)
-            name = f"{names.INDEX} of {snapshot.id()}"
-            reason = f"{missing} frames that snapshot {snapshot.id()} uses are listed nowhere"
-            work.add(Finding(name, check.SEGMENT, reason))
-
-
-def _missing(work: Work, uses: FrameSet, good: list[bool]) -> set[tuple[bytes, int]]:
-    """The missing ones among the frames that the index has a number for, and a few more."""
-    found = set()
-    for run, ranges in uses.items():
-        frames = work.index.runs.get(run)
-        count = len(frames.packs) if frames is not None else 0
-        for first, end in ranges:
-            for n in range(first, min(end, count + FRAMES_NAMED)):
-                if not any(good[place.pack] for place in work.index.locate(run, n)):
-                    found.add((run, n))
-    return found
 
 
 def _stored_bytes(work: Work, level: int) -> None:

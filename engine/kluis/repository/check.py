@@ -8,21 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from kluis.errors import DamageError, FormatError, NewerFormatError, NotFoundError
 from kluis.format import crypt, domain, keyring, names, store
 from kluis.format.ledger import PackName, SnapshotMark
 from kluis.format.pack import PACK_LIMIT_BYTES
 from kluis.format.segment import PackPlace, ParitySet
-from kluis.format.usemap import FrameSet, contains, merge
 from kluis.repository.access import Repository
-from kluis.repository.durable import unknown_packs
-from kluis.repository.index import Index, Location
+from kluis.repository.index import Index
+from kluis.repository.needed import Frame, Needs
 from kluis.repository.packs import check_name
 from kluis.repository.rebuild import SHARD_LIMIT_BYTES
 from kluis.repository.small import Copies, listed, read_copies, read_or_none
-from kluis.repository.snapshots import load
 
 SMALL = "small"  # healed from its other copy
 SEGMENT = "segment"
@@ -43,6 +40,7 @@ class Finding:
     kind: str
     what: str
     pack: PackName | None = None
+    frames: frozenset[Frame] = frozenset()  # that are listed nowhere
 
 
 @dataclass
@@ -54,6 +52,10 @@ class Checker:
     checked: int = 0
     bytes_read: int = 0
     sizes: dict[str, int] = field(default_factory=dict)
+    needs: Needs = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.needs = Needs(self.repository, self.index)
 
     def small_objects(self) -> Iterator[Finding]:
         """Store, documents, keyring, domains, ledger and snapshots, both copies of each."""
@@ -85,13 +87,19 @@ class Checker:
                 continue
             yield from self._segments_of(mark, problems)
 
+    def unlisted(self) -> Iterator[Finding]:
+        """Snapshots that use frames which lie in no pack that a segment lists."""
+        for identity, count, frames in self.needs.unlisted():
+            reason = f"{count} frames that snapshot {identity} uses are listed nowhere"
+            yield Finding(f"{names.INDEX} of {identity}", SEGMENT, reason, frames=frames)
+
     def large_objects(self) -> Iterator[Finding]:
         """Packs and shards by name and size alone."""
         self.sizes = dict(self.repository.storage.list(names.PACKS))
         self.sizes.update(self.repository.storage.list(names.PARITY))
         doomed = self.repository.ledger.state.doomed
         for pack, number in self.index.pack_numbers.items():
-            if pack in doomed or pack in self.idle:
+            if pack in doomed or pack in self.needs.idle:
                 continue
             self.checked += 1
             place = self.index.packs[number]
@@ -112,7 +120,7 @@ class Checker:
         for place in self.index.packs:
             pack = PackName(place.shelf, place.digest)
             name = names.pack(place.shelf, place.digest)
-            if pack in doomed or pack in self.idle or self.sizes.get(name) != place.size:
+            if pack in doomed or pack in self.needs.idle or self.sizes.get(name) != place.size:
                 continue
             try:
                 data = storage.get(name, PACK_LIMIT_BYTES)
@@ -153,39 +161,8 @@ class Checker:
                 yield parity_set
 
     def _is_gone(self, packs: tuple[PackPlace, ...]) -> bool:
-        gone = self.repository.ledger.state.doomed | self.idle
+        gone = self.repository.ledger.state.doomed | self.needs.idle
         return all(PackName(p.shelf, p.digest) in gone for p in packs)
-
-    @cached_property
-    def idle(self) -> set[PackName]:
-        """Packs that a power cut may have taken and that no snapshot needs."""
-        weak = unknown_packs(self.repository, self.index)
-        if not weak:
-            return weak
-        state = self.repository.ledger.state
-        uses = merge([self._uses(mark) for mark in state.counting().values()])
-        return {pack for pack in weak if not self._is_needed(pack, uses, weak | state.doomed)}
-
-    def _uses(self, mark: SnapshotMark) -> FrameSet:
-        try:
-            return load(self.repository, mark, 0).facts.uses
-        except (DamageError, FormatError):
-            return {}  # it is reported as damaged
-
-    def _is_needed(self, pack: PackName, uses: FrameSet, weak: set[PackName]) -> bool:
-        """True if a used frame of the pack lies in no other pack that can be relied on."""
-        for group in self.index.packs[self.index.pack_numbers[pack]].groups:
-            used = uses.get(group.run, ())
-            for n in range(group.first_n, group.first_n + len(group.stored) // 4):
-                if contains(used, n) and not any(
-                    PackName(place.shelf, place.digest) not in weak
-                    for place in map(self._place, self.index.locate(group.run, n))
-                ):
-                    return True
-        return False
-
-    def _place(self, location: Location) -> PackPlace:
-        return self.index.packs[location.pack]
 
     def _size(self, name: str, kind: str, size: int, pack: PackName | None) -> Iterator[Finding]:
         actual = self.sizes.get(name)

@@ -147,10 +147,13 @@ class Ledger:
             # Somebody completed the record for us; the same bytes, or he read another one.
             if read_or_none(self.storage, twin) != data:
                 raise LedgerMovedError(f"ledger record {n} exists in two versions") from None
-        except NoSpaceError:
-            self.storage.delete(names.RESERVE)
-            self.storage.barrier()
-            self.storage.create(twin, data)
+        except NoSpaceError as full:
+            try:
+                self.storage.delete(names.RESERVE)
+                self.storage.barrier()
+                self.storage.create(twin, data)
+            except StorageError:
+                raise full from None
 
     def _seal(
         self, n: int, events: tuple[Event, ...], signer: Signer, surroundings: Surroundings

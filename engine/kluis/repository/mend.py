@@ -11,7 +11,6 @@ from kluis._native.xor import xor_into
 from kluis.errors import DamageError, FormatError, KluisError, NotFoundError
 from kluis.format import crypt, names, parity
 from kluis.format.ledger import PackName
-from kluis.format.pack import PACK_LIMIT_BYTES
 from kluis.format.parity import Member
 from kluis.format.segment import PackPlace, ParitySet, Replaced
 from kluis.repository.access import Repository
@@ -19,9 +18,10 @@ from kluis.repository.check import Finding
 from kluis.repository.create import read_document
 from kluis.repository.index import Index
 from kluis.repository.mover import Movers, carry, read_whole
-from kluis.repository.packer import BuiltPack, groups_of
-from kluis.repository.packs import check_name, open_pack
+from kluis.repository.packer import BuiltPack
+from kluis.repository.packs import open_pack
 from kluis.repository.rebuild import SHARD_LIMIT_BYTES, rebuild_pack
+from kluis.repository.relist import find_unlisted
 from kluis.repository.small import read_or_none
 from kluis.repository.uploader import ShardBuilder
 
@@ -144,60 +144,18 @@ class Mender:
 
     def segments(self, findings: list[Finding]) -> str:
         """Lists again, in segments of this repair, every pack that no segment lists any more."""
-        places: dict[bytes, list[PackPlace]] = {}
-        for name, size in sorted(self.repository.storage.list(names.PACKS)):
-            pack = PackName(*names.parse_pack(name))
-            if pack in self.index.pack_numbers or pack in self.repository.ledger.state.doomed:
-                continue
-            try:
-                data = self.repository.storage.get(name, PACK_LIMIT_BYTES)
-                check_name(name, data)
-                opened = open_pack(
-                    name, data, self.repository.session, self.repository.ledger.state
-                )
-            except (DamageError, FormatError, NotFoundError):
-                continue  # torn by an interrupted run, or damaged: then its frames stay missing
-            place = PackPlace(
-                pack.shelf,
-                pack.digest,
-                size,
-                opened.head.frames_offset(),
-                groups_of(opened.entries),
-            )
-            places.setdefault(opened.head.domain, []).append(place)
+        found = find_unlisted(self.repository, self.index)
         stands_for = _stands_for(self.repository, findings)
-        home = self.repository.session.home().id
-        for domain in places or {home: []}:
-            _, uploader = self.movers.writer(domain)
+        for domain in found.places or [self.repository.session.home().id]:
+            run, uploader = self.movers.writer(domain)
             uploader.stands_for = stands_for
-            listed = uploader.write_segment(self._sets(places.get(domain, [])))
+            listed = uploader.write_segment(found.sets(domain, run.id, run.next_segment))
             self.index.learn(listed)
             stands_for = ()
         for finding in findings:
             self._quarantine(finding.object)
             self.repository.storage.delete(finding.object)
         return "the directories of the packs"
-
-    def _sets(self, places: list[PackPlace]) -> tuple[ParitySet, ...]:
-        """The packs in the sets that the shards in the store tell of; the rest unprotected."""
-        left = {PackName(place.shelf, place.digest): place for place in places}
-        sets = []
-        for name, size in sorted(self.repository.storage.list(names.PARITY)):
-            try:
-                data = self.repository.storage.get(name, SHARD_LIMIT_BYTES)
-                shard = parity.decode_shard(data)
-            except (FormatError, NotFoundError):
-                continue
-            members = [PackName(member.shelf, member.digest) for member in shard.members]
-            if (shard.run, shard.k) != names.parse_numbered(name):
-                continue
-            if members and all(member in left for member in members):
-                packs = tuple(left.pop(member) for member in members)
-                sets.append(ParitySet(shard.run, shard.k, crypt.digest(data), size, packs))
-        if left:
-            run = next(iter(self.movers.writers.values()))[0]
-            sets.append(ParitySet(run.id, run.next_segment, None, 0, tuple(left.values())))
-        return tuple(sets)
 
     def _replace(self, name: str, data: bytes, present: bool = False) -> None:
         """Puts the whole object in place; with `present` only while there is one.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kluis.errors import KluisError, NoSpaceError
+from kluis.errors import KluisError, MediumGoneError, NoSpaceError, StorageError
 from kluis.format import names
 from kluis.format.ledger import Event
 from kluis.repository.access import Repository
@@ -17,10 +17,15 @@ def append_deletion(repository: Repository, events: tuple[Event, ...]) -> None:
     ledger, signer = repository.ledger, repository.session.signer
     try:
         ledger.append(events, signer, repository.surroundings)
-    except NoSpaceError:
-        if not give_up(repository):
+    except NoSpaceError as full:
+        try:
+            if not give_up(repository):
+                raise
+            ledger.append(events, signer, repository.surroundings)
+        except MediumGoneError:
             raise
-        ledger.append(events, signer, repository.surroundings)
+        except StorageError:
+            raise full from None
 
 
 def give_up(repository: Repository) -> bool:
