@@ -20,6 +20,7 @@ from kluis.errors import KluisError
 from kluis.format import tree
 from kluis.format.tree import Entry, Part, Tree
 from kluis.operations.archiving import directories
+from kluis.operations.archiving.entries import encode_tree
 from kluis.operations.restore import restore
 from kluis.options import OverwriteRule, RestoreOptions
 from kluis.results import RestoreResult
@@ -60,7 +61,7 @@ def forged_entries(draw: st.DrawFn) -> Entry:
 
 def forge(place: Place, entries: list[Entry], monkeypatch: pytest.MonkeyPatch) -> None:
     """A snapshot whose tree of the source holds these entries beside those that are there."""
-    honest = directories.encode_tree
+    honest = encode_tree
 
     def forged(parts: list[Part]) -> bytes:
         if MARK not in [part.name for part in parts]:
@@ -198,7 +199,7 @@ def test_a_process_that_swaps_links_in_leads_no_restore_out(tmp_path: Path, tria
     stop = racing(swap)
     rules = itertools.cycle(("always", "never", "if-newer", "if-changed"))
     deadline = time.monotonic() + trials(3, 600)
-    results = []
+    results: list[RestoreResult | None] = []
     try:
         while time.monotonic() < deadline:
             results.append(

@@ -31,15 +31,19 @@ class Scene:
     acknowledged: dict[str, Contents]
     passphrase: bytes = field(repr=False)
 
-    def set_up(self, without_cache: bool = False) -> House:
+    def set_up(self) -> House:
         """The house as it was."""
         house = self.house
         fill_folder(house.location, self.files)
-        fill_folder(house.folder / "cache", {} if without_cache else self.cache)
+        self.set_up_cache()
         house.acknowledged = dict(self.acknowledged)
         house.passphrase = self.passphrase
         house.calls = Unsynced()
         return house
+
+    def set_up_cache(self) -> None:
+        """The client's cache as it was."""
+        fill_folder(self.house.folder / "cache", self.cache)
 
     def promised(self, case: str) -> Promised:
         """What has to be there, for a message that begins with this."""
@@ -132,7 +136,5 @@ def with_damage(intact: Scene) -> Scene:
         data = bytearray(files[name])
         data[len(data) // 2] ^= 4
         files[name] = bytes(data)
-    scene = Scene(
-        intact.house, files, intact.cache, dict(intact.acknowledged), intact.passphrase
-    )
+    scene = Scene(intact.house, files, intact.cache, dict(intact.acknowledged), intact.passphrase)
     return scene

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # fmt: off
-# ruff: noqa: D103, E701 - this file lies on every medium and has to stay short
+# ruff: noqa: D103, E701, RET502, RET503 - it lies on every medium and has to stay short
 """Restores files from a kluis repository without kluis, by what format.md beside it says.
 
     kluis-reader.py REPOSITORY list
@@ -23,12 +23,12 @@ import getpass
 import io
 import os
 import re
-import resource
 import struct
 import sys
 import time
 from contextlib import suppress
-from functools import cached_property, lru_cache, partial
+from functools import lru_cache, partial
+from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
@@ -45,7 +45,8 @@ TABLE = """store: 12 32 32 16 i8 text [document]; document: text u4 32; boxed: 3
 keyring: 12 32 32 u4 16 u4 u4 [73] [boxed] blob u8; domain: 32 16 u4 32 u1 32 [parts] blob
 parts: 32 u1 blob; record: 32 16 u8 32 32 i8 blob; certificate: 32 16 16 u4 80 32 u8 32 32 64
 mark: 16 u4 32 33 16 i8 17 32 u8 u1; since: mark 8; uses: 16 [8]; read: u1 i8 [24]
-role: u1 text 32 32 [16] u8; snapshot: 316 blob blob; head: 8 32 16 u4 u2 2; tail: u4 u4 u4 u4 40 8
+role: u1 text 32 32 [16] u8; snapshot: 316 blob blob; head: 8 32 16 u4 u2 2
+tail: u4 u4 u4 u4 40 8
 checkpoint: roles [mark] [since] [16] [held] [33] [uses] [read] 41 [16] u8 [32] u8; held: 16 text
 root: [blob] [28] 32 u8 u1 [problem]; problem: blob text text
 facts: 16 16 53 u4 i8 i8 text text [text] text text text 17 88 u4 33 u1 16 [uses]
@@ -63,32 +64,24 @@ LINKED, LISTED, INCOMPLETE, SPECIAL = 1, 2, 4, {4: 0o010000, 7: 0o140000}  # fif
 # Whatever is raised where bytes do not fit, do not open, or are not there.
 BAD = (OSError, ValueError, KeyError, IndexError, struct.error, CryptoError, zstandard.ZstdError)
 
+# Names, keys, signatures, sealed parts, compression, fields: sections 2 to 4 of format.md
 def stop(code: int, message: str) -> NoReturn:
     sys.stderr.write(f"kluis-reader: {message}\n")
     sys.exit(code)
 def check(good: object, message: str) -> None:
     if not good: raise ValueError(message)
-
-def shown(name: bytes) -> str:
-    """A name for people: what is not UTF-8 or could steer a terminal is escaped."""
+def shown(name: bytes) -> str:  # for people: what is no text or could steer a terminal is escaped
     text = name.decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-def b32(data: bytes) -> str:
-    return base64.b32encode(data).decode().lower().rstrip("=")
+def b32(data: bytes) -> str: return base64.b32encode(data).decode().lower().rstrip("=")
 def derive(key: bytes, purpose: str) -> bytes:
     return blake3(key, derive_key_context="kluis 2026 v1 " + purpose).digest()
-
-def verify(key: bytes, context: bytes, data: bytes) -> None:
-    """Raises one of BAD unless the last 64 bytes sign those before them (2.5)."""
+def verify(key: bytes, context: bytes, data: bytes) -> None:  # its last 64 bytes sign the others
     sodium.crypto_sign_open(data[-64:] + context + b"\0" + data[:-64], key)
-
 def unseal(key: bytes, sealed: bytes, *context: bytes) -> bytes:
-    """The plain bytes of a sealed part (2.3)."""
     decrypt, start = {1: (aegis256, 33), 2: (xchacha20, 25)}[sealed[0]]
     return bytes(decrypt(sealed[start:], b"".join(context) + sealed[:1], sealed[1:start], key))
-
-def expand(data: bytes, limit: int) -> bytes:
-    """The bytes inside Z, never more than the limit (2.7)."""
+def expand(data: bytes, limit: int) -> bytes:  # what is inside Z, never more than the limit (2.7)
     about = zstandard.get_frame_parameters(data)
     check(0 < about.content_size <= limit and not about.dict_id, "a size that is not allowed")
     check(about.window_size <= max(about.content_size, 1024), "a window that is too large")
@@ -98,9 +91,8 @@ def parse(data: bytes, row: str) -> Any:
     """The fields of a row of TABLE as a list; of a row of one field, that (2.1)."""
     stream = io.BytesIO(data)
     def take(size: int) -> bytes:
-        part = stream.read(size)
-        check(len(part) == size, "fields end early")
-        return part
+        check(stream.tell() + size <= len(data), "fields end early")
+        return stream.read(size)
     def roles() -> Any:  # (sequence, (role, until) by verify key, the block with its signature)
         start, sequence, rows = stream.tell(), one("u8"), one("[role]")
         table = {key: (role, until) for role, _, key, _, _, until in rows}
@@ -121,13 +113,13 @@ def parse(data: bytes, row: str) -> Any:
     check(not stream.read(1), "bytes are left over")
     return value
 
-def envelope(kind: bytes, row: str, data: bytes, key: bytes) -> Any:
-    """The fields of an object's body, its signature checked (4.0)."""
+def envelope(kind: bytes, row: str, data: bytes, key: bytes | None = None) -> Any:
+    """The fields of an object's body, signed by the key, or by the one inside (4.0)."""
     check(data[:6] == b"KLUIS" + kind and data[6] ^ data[7] == 255, "not an object of its kind")
     if data[6] != 1 or (kind in b"MK" and any(data[20:24])):
         stop(1, "written by a newer kluis: take the reader that lies on that medium")
     check(data[8:12] == U4.pack(len(data) - 76), "cut off or grown")
-    verify(key, b"kluis object", data)
+    verify(key or data[24:56], b"kluis object", data)
     return parse(data[12:-64], row)
 
 class Repository:
@@ -135,10 +127,11 @@ class Repository:
 
     def __init__(self, root: str, passphrase: Any) -> None:
         self.root, self.code = root, 0
-        self.roles: Any = (0, {}, b"")
+        self.roles: Any = (0, {}, b"")  # their sequence, (role, until) by verify key, the block
         self.head, self.frame = lru_cache(16)(self.open_head), lru_cache(8)(self.open_frame)
         self.certificate = lru_cache(None)(self.open_certificate)
-        opened = self.whole("store", lambda data: envelope(b"M", "store", data, data[24:56]))
+        self.places = lru_cache(None)(self.open_places)
+        opened = self.whole("store", partial(envelope, b"M", "store"))
         if not opened or blake3(opened[1]).digest() != opened[2]:
             stop(10, f"{root} is no kluis repository, or its file `store` is lost with its twin")
         _, self.owner, self.vault, self.store, *_ = opened
@@ -152,7 +145,7 @@ class Repository:
                     self.domains[tuple(opened[1:3])] = sodium.crypto_box_seal_open(box, *self.box)
         self.read_ledger()
 
-    def tell(self, code: int, what: str, message: object) -> Any:
+    def tell(self, code: int, what: str, message: object) -> None:
         self.code = max(self.code, code)
         sys.stderr.write(f"{what}: {message}\n")
 
@@ -171,17 +164,15 @@ class Repository:
         """The pattern's groups in the names of a folder and of its twin, from the last on."""
         places = [os.path.join(self.root, place, folder) for place in ("", "twins")]
         found = {name for place in places if os.path.isdir(place) for name in os.listdir(place)}
-        matches = (re.fullmatch(pattern, name) for name in sorted(found, reverse=True))
-        return [match.groups() for match in matches if match]
+        return [m.groups() for n in sorted(found, reverse=True) if (m := re.fullmatch(pattern, n))]
 
     def open_keyring(self, passphrase: Any) -> None:
         """Opens K_vault and the owner's box pair with the newest keyring that is whole (4.2)."""
-        def decode(data: bytes) -> Any: return envelope(b"K", "keyring", data, data[24:56])
-        keyrings = (f"keyring/{name}" for (name,) in self.names("keyring", r"(\d{8,})"))
-        opened = next(filter(None, (self.whole(name, decode) for name in keyrings)), None)
-        if not opened or opened[1] != self.owner:
-            stop(4, "no keyring is whole: without one nothing can be opened")
+        names, decode = self.names("keyring", r"(\d{8,})"), partial(envelope, b"K", "keyring")
+        opened = next(filter(None, (self.whole(f"keyring/{n}", decode) for (n,) in names)), None)
+        if not opened or opened[1] != self.owner: stop(4, "no keyring is whole: nothing opens")
         _, _, box_key, _, salt, passes, memory, slots, boxes, _, self.sequence = opened
+        check(passes <= 64 and memory <= 64 * MIB, "a keyring that asks for too much")
         kdf = (salt, passes, memory, sodium.crypto_pwhash_ALG_ARGON2ID13)
         key = sodium.crypto_pwhash_alg(32, passphrase(), *kdf)
         for slot in slots:
@@ -216,8 +207,7 @@ class Repository:
             found = self.whole(f"ledger/{name}", partial(self.record, int(name)))
             records += [found] if found else []
             if found and found[4][0][0] == CHECKPOINT: break
-        begins = records and records[-1][4][0][0] == CHECKPOINT
-        before = records[-1][2] if begins else ZERO32
+        before = records[-1][2] if records and records[-1][4][0][0] == CHECKPOINT else ZERO32
         for n, digest, previous, author, events in reversed(records):
             may = MAY_SIGN.get(self.role(author, 1 << 64), ())
             good = all(number in may for number, _ in events)
@@ -228,8 +218,7 @@ class Repository:
                 if number == CHECKPOINT:
                     self.roles, live, since, doomed = value[:4]
                     marks = sorted(live + [mark for mark, _ in since], key=lambda mark: mark[8])
-                    self.marks = dict.fromkeys(doomed)
-                    self.marks.update({mark[0]: (mark, b"") for mark in marks})
+                    self.marks = {**dict.fromkeys(doomed), **{m[0]: (m, b"") for m in marks}}
                     forgotten = {mark[0] for mark, _ in since}
                 elif number in (MADE, COPIED):
                     self.marks.setdefault(value[0], (value, author if number == MADE else b""))
@@ -239,8 +228,7 @@ class Repository:
                 elif number == ROLES and value[0] >= self.roles[0]: self.roles = value
         self.live = [mark for run, mark in self.marks.items() if mark and run not in forgotten]
 
-    def role(self, key: bytes, at: int) -> int:
-        """The role that a key had when the ledger had so many records; 0: none."""
+    def role(self, key: bytes, at: int) -> int:  # when the ledger had so many records; 0: none
         role, until = self.roles[1].get(key, (0, 0))
         return OWNER if key == self.owner else role if until == 0 or until > at else 0
 
@@ -274,34 +262,27 @@ class Repository:
             return e
         return self.whole(f"snapshots/{b32(name)}-{k:08}", decode)
 
-    @cached_property
-    def segments(self) -> dict[Any, set[str]]:
-        """Which packs the segments name for which frames: sixteen frames share an entry (9)."""
-        places: dict[Any, set[str]] = {}
-        for name, k in self.names("index", r"([a-z2-7]{26})-(\d{8,})"):
-            with suppress(*BAD):
-                data = self.read(f"index/{name}-{k}")
-                run = self.certificate(data[12:328])
-                _, sealed = envelope(b"I", f"316 {len(data) - 392}", data, run.verify_key)
-                place = (b"kluis segment\0", self.vault, run.id, U4.pack(int(k)))
-                inside = expand(unseal(derive(run.meta, "segments"), sealed, *place), 64 * MIB)
-                packs = [pack for one in parse(inside, "segment")[4] for pack in one[3]]
-                for shelf, digest, _, groups in packs:
-                    for run_id, first, _, stored, _ in groups:
-                        for n in range(first & ~15, first + len(stored) // 4, 16):
-                            pack = f"packs/{chr(shelf)}/{b32(digest)}"
-                            places.setdefault((run_id, n >> 4), set()).add(pack)
-        return places
+    def segment(self, name: str, k: str) -> Any:
+        """(run, n, pack) of what a segment lists (9); of sixteen frames that go on, the first."""
+        data = self.read(f"index/{name}-{k}")
+        run = self.certificate(data[12:328])
+        _, sealed = envelope(b"I", f"316 {len(data) - 392}", data, run.verify_key)
+        place = (b"kluis segment\0", self.vault, run.id, U4.pack(int(k)))
+        inside = expand(unseal(derive(run.meta, "segments"), sealed, *place), 64 * MIB)
+        packs = [pack for one in parse(inside, "segment")[4] for pack in one[3]]
+        for shelf, digest, _, groups in packs:
+            for run_id, first, _, stored, _ in groups:
+                for n in range(first & ~15, first + len(stored) // 4, 16):
+                    yield run_id, n, f"packs/{chr(shelf)}/{b32(digest)}"
 
-    @cached_property
-    def directories(self) -> dict[Any, set[str]]:
-        """The same from the directories of all packs, for what the segments do not name (10)."""
-        places: dict[Any, set[str]] = {}
-        for (shelf,) in self.names("packs", "([a-z2-7])"):
-            for (name,) in self.names(f"packs/{shelf}", "([a-z2-7]{52})"):
-                with suppress(*BAD):
-                    for run, n in self.head(f"packs/{shelf}/{name}"):
-                        places.setdefault((run, n >> 4), set()).add(f"packs/{shelf}/{name}")
+    def open_places(self, deep: bool) -> Any:
+        """Packs that may hold a frame, by (run, n >> 4): as segments say; deep: as packs say."""
+        shelves, places = self.names("packs", "(.)") if deep else [], dict[Any, set[str]]()
+        packs = [(f"packs/{s}/{n}",) for (s,) in shelves for n, in self.names(f"packs/{s}", "(.*)")]
+        for name in packs if deep else self.names("index", r"([a-z2-7]{26})-(\d{8,})"):
+            with suppress(*BAD):
+                found = ((*key, *name) for key in self.head(*name)) if deep else self.segment(*name)
+                for run, n, pack in found: places.setdefault((run, n >> 4), set()).add(pack)
         return places
 
     def open_head(self, pack: str) -> Any:
@@ -321,8 +302,8 @@ class Repository:
 
     def open_frame(self, run: bytes, n: int) -> Any:
         """A frame, from whichever pack has it whole."""
-        for places in ("segments", "directories"):
-            for pack in getattr(self, places).get((run, n >> 4), ()):
+        for deep in (False, True):
+            for pack in self.places(deep).get((run, n >> 4), ()):
                 with suppress(*BAD): return self.load(*self.head(pack)[run, n])
         raise ValueError(f"frame {n} of run {b32(run)} is damaged or gone")
 
@@ -418,11 +399,11 @@ class Target:
 
     def attempt(self, path: bytes, what: str, change: Any, *words: Any, **how: Any) -> bool:
         """Whether it was done; if not, path and reason are told."""
-        try: change(*words, **how)
+        try: return change(*words, **how) is None
         except BAD as error:
             code = 3 if isinstance(error, OSError) else 4
-            return bool(self.repository.tell(code, shown(path) or "/", f"{what}: {error}"))
-        return True
+            self.repository.tell(code, shown(path) or "/", f"{what}: {error}")
+            return False
 
     def folder(self, e: Any, path: bytes) -> None:
         for entry in self.repository.entries(e):
@@ -432,9 +413,11 @@ class Target:
         fd, here, path = None, self.here, path + b"/" + e.name
         if here < 0:
             sys.stdout.write(f"{e.size:>12} {shown(path)}\n")
-            return self.folder(e, path) if e.kind == DIRECTORY else None
+            if e.kind == DIRECTORY: self.folder(e, path)
+            return
         if e.number in self.links:
-            return os.link(self.links[e.number], e.name, src_dir_fd=self.top, dst_dir_fd=here)
+            link = partial(os.link, self.links[e.number], e.name, src_dir_fd=self.top)
+            if self.attempt(path, "no link", link, dst_dir_fd=here): return
         if e.kind == DIRECTORY:
             os.mkdir(e.name, 0o700, dir_fd=here)
             fd = self.here = os.open(e.name, os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
@@ -443,14 +426,14 @@ class Target:
         elif e.kind == FILE:
             fd = os.open(e.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=here)
             if not self.attempt(path, "not restored", self.write, e, fd):
-                os.close(fd)
-                return os.unlink(e.name, dir_fd=here)
-            if e.number: self.links[e.number] = path.lstrip(b"/")
+                os.unlink(e.name, dir_fd=here)
+                return os.close(fd)
         elif e.kind == SYMLINK: os.symlink(e.link, e.name, dir_fd=here)
         elif e.kind in SPECIAL: os.mknod(e.name, SPECIAL[e.kind] | e.mode & 0o777, dir_fd=here)
-        else: return self.repository.tell(3, shown(path), "a device: not restored")
+        else: raise OSError("it is a device")
         self.metadata(e, path, fd)
-        return os.close(fd) if fd is not None else None
+        if fd is not None: os.close(fd)
+        if e.number: self.links[e.number] = path[1:]
 
     def write(self, e: Any, fd: int) -> None:
         with open(fd, "wb", closefd=False) as file:
@@ -483,8 +466,7 @@ def passphrase(file: str | None) -> bytes:
 
 def main() -> int:
     parser = argparse.ArgumentParser(usage=(__doc__ or "").partition("\n\n")[2].rstrip())
-    parser.add_argument("--password-file")
-    parser.add_argument("repository")
+    for word in ("--password-file", "repository"): parser.add_argument(word)
     parser.add_argument("verb", choices=("list", "ls", "restore"))
     parser.add_argument("words", nargs="*")
     asked = parser.parse_args()
@@ -499,12 +481,10 @@ def main() -> int:
     named = [m for run, m in repository.marks.items() if m and b32(run).startswith(prefix)]
     named = repository.live[-1:] if prefix == "latest" else named
     if len(named) != 1: stop(1, f"{len(named)} snapshots are called {prefix}")
-    e = repository.snapshot(*named[0])
-    for part in [part for part in path.split(b"/") if part] if e else []:
-        inside = repository.entries(e) if e.kind == DIRECTORY else []
-        e = next((entry for entry in inside if entry.name == part), None)
-        if not e: stop(1, f"{shown(path)} is not in this snapshot")
-    if not e: stop(4, "this snapshot cannot be opened")
+    e = repository.snapshot(*named[0]) or stop(4, "this snapshot cannot be opened")
+    for part in [part for part in path.split(b"/") if part]:
+        inside = (one for one in repository.entries(e) if one.name == part)
+        e = (e.kind == DIRECTORY and next(inside, None)) or stop(1, f"{shown(path)}: not there")
     target = Target(repository, asked.words[1] if asked.verb == "restore" else None)
     top = b"/" + path if path and asked.verb == "ls" else b""
     if e.kind == DIRECTORY: target.attempt(top, "all or part of it is lost", target.folder, e, top)
@@ -512,8 +492,7 @@ def main() -> int:
     return repository.code
 
 if __name__ == "__main__":
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # every folder on the way is open
+    setrlimit(RLIMIT_NOFILE, (getrlimit(RLIMIT_NOFILE)[1],) * 2)  # folders on the way are open
     sys.setrecursionlimit(1 << 18)
     os.umask(0)
     try: sys.exit(main())

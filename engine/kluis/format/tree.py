@@ -119,7 +119,11 @@ HEADER_BYTES = _HEADER.size
 MAGIC = b"tree"
 TREE_VERSION = 1
 
+# Of a record only how much of the other parts is its: bytes of name, extents, bytes of extras.
+_SIZES = struct.Struct("<2xH12xII80x")
+
 assert HEADER_BYTES == 32
+assert _SIZES.size == RECORD_BYTES
 # The list of a stream of 38 TB is as long as this many frames.
 EXTENTS_LIMIT = 1 << 20
 # A reader holds about this much of a tree, or one entry if that is larger.
@@ -308,8 +312,7 @@ def _window(
         yield checked_entry(record, name, own, extra)
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """One entry as its encoded pieces, for who copies it unread into another tree."""
 
     record: bytes
@@ -322,22 +325,22 @@ def split(data: bytes) -> list[Part]:
     """The entries of a tree that this machine encoded, as they are; nothing is checked."""
     _, _, _, count, *_ = _HEADER.unpack_from(data)
     record_at, extents_at = HEADER_BYTES, HEADER_BYTES + count * RECORD_BYTES
-    fields = list(unpack_records(data[record_at:extents_at]))
-    names_at = extents_at + EXTENT_BYTES * sum(record.extent_count for record in fields)
-    extras_at = names_at + sum(record.name_bytes for record in fields)
+    sizes = list(_SIZES.iter_unpack(data[record_at:extents_at]))
+    names_at = extents_at + EXTENT_BYTES * sum([extents for _, extents, _ in sizes])
+    extras_at = names_at + sum([names for names, _, _ in sizes])
     parts = []
-    for record in fields:
-        extents_end = extents_at + EXTENT_BYTES * record.extent_count
-        names_end, extras_end = names_at + record.name_bytes, extras_at + record.extras_bytes
+    for name_bytes, extent_count, extras_bytes in sizes:
+        record_end, extents_end = record_at + RECORD_BYTES, extents_at + EXTENT_BYTES * extent_count
+        names_end, extras_end = names_at + name_bytes, extras_at + extras_bytes
         parts.append(
             Part(
-                data[record_at : record_at + RECORD_BYTES],
+                data[record_at:record_end],
                 data[extents_at:extents_end],
                 data[names_at:names_end],
                 data[extras_at:extras_end],
             )
         )
-        record_at += RECORD_BYTES
+        record_at = record_end
         extents_at, names_at, extras_at = extents_end, names_end, extras_end
     return parts
 

@@ -20,10 +20,12 @@ from kluis.operations.restoring.files import FileWriter
 from kluis.operations.restoring.levels import Level
 from kluis.operations.restoring.listings import Listing, open_listing
 from kluis.operations.restoring.outcome import Outcome
+from kluis.operations.restoring.renewing import RenewingReader
 from kluis.options import RestoreOptions
 from kluis.repository.access import Repository
 from kluis.repository.content import Content
 from kluis.repository.listing import Readers, Visited, locate, root_of
+from kluis.repository.reader import FrameReader
 from kluis.repository.selection import pick
 from kluis.repository.snapshots import Snapshot
 from kluis.repository.trees import TreeReader, content_of, root_content
@@ -64,7 +66,7 @@ def restore(repository: Repository, options: RestoreOptions, context: Context) -
     trees = Readers(repository).of(snapshot)
     start = _start(trees, snapshot, options)
     outcome = _outcome(repository, context, snapshot, start, options)
-    trees.frames.damaged = partial(_tell_of_rebuilt, outcome)
+    trees.frames = _renewing(trees.frames, outcome)
     with ExitStack() as stack:
         context.events(Stage("restoring"))
         _Walk(trees, snapshot, outcome, options).run(start, stack)
@@ -113,6 +115,13 @@ def _outcome(
         counts.files if whole else None,
         counts.bytes if whole else None,
     )
+
+
+def _renewing(frames: FrameReader, outcome: Outcome) -> FrameReader:
+    """A reader of the same that tells of damage, and goes on while others prune."""
+    reader = RenewingReader(frames.storage, frames.session, frames.state, frames.index)
+    reader.damaged = partial(_tell_of_rebuilt, outcome)
+    return reader
 
 
 def _tell_of_rebuilt(outcome: Outcome, name: str, what: str) -> None:
@@ -261,6 +270,7 @@ class _Walk:
             return
         if entry.flags & tree.INCOMPLETE:
             level.whole = False
+            self._placer.warn_incomplete(level.path(self._where), b"")
         self._read(level, content_of(entry))
 
     def _make_all(self) -> bool:

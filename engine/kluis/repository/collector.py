@@ -47,6 +47,8 @@ class SetPlan:
     used_bytes: int = 0
     dead_bytes: int = 0  # of frames that are not needed from here; padding is not counted
     small: bool = False
+    gaps: bool = False  # a member is gone, so the shard protects nothing
+    missed: bool = False  # and a snapshot needs it: the set waits for repair
     stuck: bool = False  # holds frames that are lost: what is left of them stays where it is
 
 
@@ -163,12 +165,16 @@ def _weigh(
     good = {pack: size for pack, size in reliable_ones.items() if pack not in doomed}
     for number, place in enumerate(index.packs):
         pack = PackName(place.shelf, place.digest)
-        if pack not in there:
+        if pack in doomed:
             continue
         parity_set = index.set_of_pack[pack]
         key = (parity_set.parity_run, parity_set.parity_k)
         plan = plans.setdefault(key, SetPlan(parity_set, []))
         plan.packs.append(pack)
+        if pack not in there:  # it goes with its set once no snapshot misses it
+            plan.gaps = True
+            plan.missed = plan.missed or _is_missed(index, place, used, good)
+            continue
         plan.size += place.size
         for run, n, stored in _frames(place):
             if contains(used.get(run, ()), n) and _is_home(index, (run, n), number, good):
@@ -181,6 +187,20 @@ def _weigh(
     for plan in plans.values():
         plan.small = plan.size < SMALL_PACK_BYTES
     return list(plans.values())
+
+
+def _is_missed(
+    index: Index, place: PackPlace, used: FrameSet, good: dict[PackName, int]
+) -> bool:
+    """True if a used frame of a pack that is gone lies nowhere else."""
+    return any(
+        contains(used.get(run, ()), n)
+        and not any(
+            good.get(PackName(other.shelf, other.digest)) == other.size
+            for other in (index.packs[where.pack] for where in index.locate(run, n))
+        )
+        for run, n, _ in _frames(place)
+    )
 
 
 def _frames(place: PackPlace) -> list[tuple[bytes, int, int]]:
@@ -217,18 +237,18 @@ def _choose(sets: list[SetPlan], rules: Rules, plan: Plan) -> None:
     """Dead sets go; of the others the emptiest are emptied until little is unused."""
     living: list[SetPlan] = []
     for item in sets:
-        (living if item.used else plan.dead).append(item)
+        (living if item.used or item.missed else plan.dead).append(item)
     small = [item for item in living if item.small]
     merge_small = sum(len(item.packs) for item in small) >= SMALL_PACKS
-    living.sort(key=lambda item: item.used_bytes / item.size)
+    living.sort(key=lambda item: item.used_bytes / max(1, item.size))
     total = sum(item.size for item in living)
     unused = sum(item.dead_bytes for item in living)
     allowed = _allowed(rules.max_unused, total)
     budget = rules.max_repack_bytes
     for item in living:
-        worth = unused > allowed and item.dead_bytes > 0
+        worth = item.gaps or (unused > allowed and item.dead_bytes > 0)
         fits = budget is None or item.used_bytes <= budget
-        if fits and not item.stuck and (worth or (merge_small and item.small)):
+        if fits and not (item.stuck or item.missed) and (worth or (merge_small and item.small)):
             plan.moved.append(item)
             unused -= item.dead_bytes
             if budget is not None:

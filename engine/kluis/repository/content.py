@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 from blake3 import blake3
 
@@ -20,10 +21,14 @@ from kluis.format.tree import (
     hole,
 )
 
+# The same as `Extent(*fields)`, without a call of Python code: there is one for each chunk.
+make_extent: Callable[[tuple[bytes, int, int, int]], Extent] = partial(tuple.__new__, Extent)
+
 _RECORD = struct.Struct("<16sQ")
 _NO_HASH = bytes(HASH_BYTES)
 _CUT_TABLE_BYTES = 2048
 _STEADY_BITS = 10
+_NOWHERE = (b"", -1, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,26 +118,45 @@ class ContentBuilder:
     def add(self, chunks: Iterable[tuple[bytes, Extent]]) -> None:
         """More chunks, each with its hash16 and where it lies."""
         extents = self._extents
-        last = extents[-1] if extents and not self._hole else None
+        records: list[bytes] = []
+        size, pack = 0, _RECORD.pack
+        # Where the last extent lies; a chunk that follows there makes it longer.
+        run, n, begin, end = extents[-1] if extents and not self._hole else _NOWHERE
+        end += begin
         for hash16, extent in chunks:
-            run, n, offset, length = extent
-            if run == HOLE_RUN:
+            if extent[2] == end and extent[1] == n and extent[0] == run:
+                end += extent[3]
+                extents[-1] = make_extent((run, n, begin, end - begin))
+            elif extent[0] == HOLE_RUN:
+                self._flush(records, size)
+                records, size = [], 0
                 self.hole(extent_length(extent))
-                last = None
+                run, n, begin, end = _NOWHERE
                 continue
-            if last is not None and last[1] == n and last[2] + last[3] == offset and last[0] == run:
-                last = extents[-1] = Extent(run, n, last[2], last[3] + length)
             else:
-                if self._hole:
-                    self._close_hole()
-                if len(self._extents) == LIST_BLOCK_EXTENTS:
-                    self._close_block()
-                extents = self._extents
+                if self._hole or len(extents) == LIST_BLOCK_EXTENTS:
+                    self._flush(records, size)
+                    records, size = [], 0
+                    extents = self._room()
                 extents.append(extent)
+                run, n, begin, end = extent
                 self.frames.add((run, n))
-                last = extent
-            self._records += _RECORD.pack(hash16, length)
-            self._size += length
+                end += begin
+            records.append(pack(hash16, extent[3]))
+            size += extent[3]
+        self._flush(records, size)
+
+    def _flush(self, records: list[bytes], size: int) -> None:
+        self._records += b"".join(records)
+        self._size += size
+
+    def _room(self) -> list[Extent]:
+        """The extents of the current block, which has room for one more."""
+        if self._hole:
+            self._close_hole()
+        if len(self._extents) == LIST_BLOCK_EXTENTS:
+            self._close_block()
+        return self._extents
 
     def hole(self, length: int) -> None:
         """`length` zero bytes that are stored nowhere; neighbours become one."""

@@ -58,6 +58,13 @@ class DedupCache:
         """A table entry for a chunk at a place."""
         return _RECORD.pack(hash16, self.number(extent.run), extent.n, extent.offset, extent.length)
 
+    def records(self, run: bytes, places: dict[bytes, Extent]) -> bytes:
+        """Table entries for chunks that all lie in one run, back to back."""
+        number, pack = self.number(run), _RECORD.pack
+        return b"".join(
+            [pack(hash16, number, n, at, size) for hash16, (_, n, at, size) in places.items()]
+        )
+
     def close(self) -> None:
         """Forgets what is not durable, and lets the next process in."""
         self.table.discard_pending()

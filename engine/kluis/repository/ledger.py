@@ -152,7 +152,7 @@ class Ledger:
                 self.storage.delete(names.RESERVE)
                 self.storage.barrier()
                 self.storage.create(twin, data)
-            except StorageError:
+            except (AlreadyExistsError, StorageError):
                 raise full from None
 
     def _seal(

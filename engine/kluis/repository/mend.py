@@ -25,6 +25,8 @@ from kluis.repository.relist import find_unlisted
 from kluis.repository.small import read_or_none
 from kluis.repository.uploader import ShardBuilder
 
+_SEGMENTS = f"{names.INDEX}/"
+
 
 @dataclass
 class Mender:
@@ -145,6 +147,9 @@ class Mender:
     def segments(self, findings: list[Finding]) -> str:
         """Lists again, in segments of this repair, every pack that no segment lists any more."""
         found = find_unlisted(self.repository, self.index)
+        objects = [item.object for item in findings if item.object.startswith(_SEGMENTS)]
+        if not objects and not found.places:
+            raise DamageError("no pack that is there holds them, and no shard gives one back")
         stands_for = _stands_for(self.repository, findings)
         for domain in found.places or [self.repository.session.home().id]:
             run, uploader = self.movers.writer(domain)
@@ -152,9 +157,9 @@ class Mender:
             listed = uploader.write_segment(found.sets(domain, run.id, run.next_segment))
             self.index.learn(listed)
             stands_for = ()
-        for finding in findings:
-            self._quarantine(finding.object)
-            self.repository.storage.delete(finding.object)
+        for name in objects:
+            self._quarantine(name)
+            self.repository.storage.delete(name)
         return "the directories of the packs"
 
     def _replace(self, name: str, data: bytes, present: bool = False) -> None:

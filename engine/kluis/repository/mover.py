@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from kluis.errors import DamageError, FormatError, NotFoundError
+from kluis.errors import DamageError, FormatError, NoSpaceError, NotFoundError
 from kluis.events import Cancel
 from kluis.format import crypt, names, pack
 from kluis.format.ledger import PackName
@@ -95,6 +95,16 @@ class Movers:
         for mark in self.marks:
             mark.close()
 
+    def withdraw(self) -> None:
+        """Removes what no segment lists yet, and so nobody relies on: on a full medium it hurts."""
+        storage = self.repository.storage
+        for run, uploader in self.writers.values():
+            if storage.exists(names.numbered(names.INDEX, run.id, run.next_segment)):
+                continue
+            for pack_name in uploader.unlisted():
+                storage.delete(names.pack(pack_name.shelf, pack_name.digest))
+            storage.delete(names.numbered(names.PARITY, run.id, run.next_segment))
+
     def __enter__(self) -> Self:
         return self
 
@@ -130,8 +140,10 @@ def move(repository: Repository, index: Index, sets: list[SetPlan], cancel: Canc
                 sets.remove(plan)
                 movers.left.append(plan)
         movers.flush()
-    except BaseException:
+    except BaseException as error:
         movers.__exit__(None, None, None)
+        if isinstance(error, NoSpaceError):
+            movers.withdraw()
         raise
     return movers
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import zstandard
@@ -13,6 +14,7 @@ from kluis.format import crypt, frame, pack
 from kluis.format.frame import FrameEntry
 from kluis.format.pack import PackHead
 from kluis.format.segment import FrameGroup, PackPlace
+from kluis.repository.room import make_room
 from kluis.repository.run import Run
 from kluis.surroundings import Surroundings
 
@@ -21,6 +23,8 @@ PROBE_BYTES = 4 << 10
 PROBE_SAMPLE_BYTES = 512
 # Less gain than this is not worth expanding at every restore.
 GAIN_SHARE = 0.97
+# A pack closes with the frame that takes it to its target.
+BODY_LIMIT_BYTES = pack.PACK_TARGET_BYTES + frame.FRAME_LIMIT_BYTES + crypt.OVERHEAD_LIMIT_BYTES
 
 _THREAD = threading.local()
 
@@ -133,38 +137,49 @@ class PackBuilder:
     algorithm: int
     # run -> certificate; the first is that of the run that writes the pack
     certificates: dict[bytes, bytes]
-    frames: list[SealedFrame] = field(default_factory=list)
+    body: memoryview = field(default_factory=lambda: make_room(BODY_LIMIT_BYTES))
+    filled: int = 0  # bytes of the body: the frames, back to back
+    entries: list[FrameEntry] = field(default_factory=list)
+    lists: list[bytes] = field(default_factory=list)
     size: int = 0
 
     def add(self, sealed: SealedFrame, certificate: bytes) -> None:
         """Takes one more frame, with the certificate of the run that it belongs to."""
         self.certificates.setdefault(sealed.entry.run, certificate)
-        self.frames.append(sealed)
+        end = self.filled + len(sealed.stored)
+        self.body[self.filled : end] = sealed.stored
+        self.filled = end
+        self.entries.append(sealed.entry)
+        self.lists.append(sealed.chunk_list)
         self.size += len(sealed.stored) + len(sealed.chunk_list) + pack.ENTRY_BYTES
+
+    def take_all(self, other: PackBuilder) -> None:
+        """Adds the frames of another pack of the same run, which is given up."""
+        at = 0
+        for entry, chunk_list in zip(other.entries, other.lists, strict=True):
+            stored = bytes(other.body[at : at + entry.stored_bytes])
+            self.add(SealedFrame(entry, stored, chunk_list), other.certificates[entry.run])
+            at += entry.stored_bytes
 
     def finish(self, shelf: str, surroundings: Surroundings) -> BuiltPack:
         """The whole file as parts, its name and its place in a segment."""
         certificates = tuple(self.certificates.values())
         head = pack.encode_head(PackHead(self.vault, self.domain, self.domain_epoch, certificates))
-        entries = [sealed.entry for sealed in self.frames]
         directory = crypt.seal(
             self.meta_key,
             self.algorithm,
             surroundings.random(crypt.NONCE_LIMIT_BYTES),
-            pack.encode_directory(entries, certificates),
+            pack.encode_directory(self.entries, certificates),
             pack.directory_context(self.vault, self.domain),
         )
-        stored = [sealed.stored for sealed in self.frames]
-        lists = [sealed.chunk_list for sealed in self.frames]
-        body_bytes = len(head) + sum(map(len, stored))
-        tail = pack.encode_tail(body_bytes, sum(map(len, lists)), len(directory))
-        parts = [head, *stored, *lists, directory, tail]
+        lists = b"".join(self.lists)
+        tail = pack.encode_tail(len(head) + self.filled, len(lists), len(directory))
+        parts: list[bytes | memoryview] = [head, self.body[: self.filled], lists, directory, tail]
         hasher = blake3()
         for part in parts:
             hasher.update(part)
-        place = PackPlace(
-            shelf, hasher.digest(), sum(map(len, parts)), len(head), groups_of(entries)
-        )
+        size = sum(map(len, parts))
+        place = PackPlace(shelf, hasher.digest(), size, len(head), groups_of(self.entries))
         return BuiltPack(parts, place)
 
 
@@ -172,7 +187,7 @@ class PackBuilder:
 class BuiltPack:
     """A pack ready to be stored."""
 
-    parts: list[bytes]
+    parts: Sequence[bytes | memoryview]
     place: PackPlace
 
 

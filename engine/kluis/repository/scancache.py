@@ -6,6 +6,7 @@ where its tree lies, and which frames it uses.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -13,10 +14,10 @@ from dataclasses import dataclass, replace
 import zstandard
 
 from kluis.errors import FormatError, StorageError
-from kluis.format.codec import Reader, Writer, expand_small, read_list, write_list
-from kluis.format.crypt import DIGEST_BYTES
+from kluis.format.codec import Reader, Writer, expand_small, read_list
+from kluis.format.crypt import DIGEST_BYTES, RUN_BYTES
+from kluis.format.extent import EXTENT_BYTES, pack_extent, unpack_extents
 from kluis.format.names import base32
-from kluis.format.tree import read_extent, write_extent
 from kluis.format.usemap import FrameSet, read_frames, write_frames
 from kluis.repository.cache import ClientCache
 from kluis.repository.content import Content
@@ -26,6 +27,8 @@ from kluis.storage.journal import JournalReader, JournalRecord, JournalWriter
 
 FINGERPRINT_BYTES = 16
 MARK_BYTES = 16
+# Of head and journal: what an older kluis left behind is read by no newer one.
+LAYOUT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class CacheHead:
 def encode_head(head: CacheHead) -> bytes:
     """The head as it is kept beside the journal."""
     writer = Writer()
+    writer.u16(LAYOUT)
     writer.raw(head.snapshot, 16)
     writer.i64(head.racy_s)
     writer.u32(head.racy_ns)
@@ -89,6 +93,8 @@ def encode_head(head: CacheHead) -> bytes:
 def decode_head(data: bytes) -> CacheHead:
     """What `encode_head` was given."""
     reader = Reader(data, "scan cache")
+    if reader.u16() != LAYOUT:
+        raise reader.fail("it was left behind by another kluis")
     racy = reader.raw(16), reader.i64(), reader.u32()
     return CacheHead(*racy, reader.u64(), reader.u64(), reader.u64(), read_frames(reader))
 
@@ -98,35 +104,38 @@ def walk_key(path: bytes) -> bytes:
     return path.rstrip(b"/").replace(b"/", b"\0\1") + b"\0\2"
 
 
+# fingerprint, racy, files, others, size; tree: size, digest, listed; how many extents and runs.
+_HEAD = struct.Struct(f"<{FINGERPRINT_BYTES}s?QQQQ{DIGEST_BYTES}s?II")
+_RUN = struct.Struct(f"<{RUN_BYTES}sI")
+_RANGE = struct.Struct("<II")
+
+
 def _encode(fingerprint: bytes, racy: bool, tally: Tally, tree: Content, uses: FrameSet) -> bytes:
-    writer = Writer()
-    writer.raw(fingerprint, FINGERPRINT_BYTES)
-    writer.u8(racy)
-    writer.u64(tally.files)
-    writer.u64(tally.others)
-    writer.u64(tally.size)
-    writer.u64(tree.size)
-    writer.raw(tree.digest, DIGEST_BYTES)
-    writer.u8(tree.listed)
-    write_list(writer, tree.extents, write_extent)
-    write_frames(writer, uses)
-    return writer.bytes()
+    counts = tally.files, tally.others, tally.size
+    lengths = len(tree.extents), len(uses)
+    parts = [_HEAD.pack(fingerprint, racy, *counts, tree.size, tree.digest, tree.listed, *lengths)]
+    parts += [pack_extent(extent) for extent in tree.extents]
+    for run, ranges in uses.items():
+        parts.append(_RUN.pack(run, len(ranges)))
+        parts += [_RANGE.pack(*item) for item in ranges]
+    return b"".join(parts)
 
 
 def _decode(record: JournalRecord) -> Remembered:
-    reader = Reader(record.head, "scan cache")
-    fingerprint, racy = reader.raw(FINGERPRINT_BYTES), reader.flag()
-    tally = Tally(reader.u64(), reader.u64(), reader.u64())
-    size, digest, listed = reader.u64(), reader.raw(DIGEST_BYTES), reader.flag()
-    extents = read_list(reader, 28, read_extent)
-    return Remembered(
-        record,
-        fingerprint,
-        racy,
-        tally,
-        Content(size, digest, extents, listed),
-        read_frames(reader),
-    )
+    """What `_encode` was given: a checksum has vouched for the bytes, so nothing is checked."""
+    data = record.head
+    fingerprint, racy, files, others, size, *tree, extents, runs = _HEAD.unpack_from(data)
+    at = _HEAD.size + extents * EXTENT_BYTES
+    places = tuple(unpack_extents(data[_HEAD.size : at]))
+    uses: FrameSet = {}
+    for _ in range(runs):
+        run, count = _RUN.unpack_from(data, at)
+        at += _RUN.size
+        end = at + count * _RANGE.size
+        uses[run] = tuple(_RANGE.iter_unpack(data[at:end]))
+        at = end
+    content = Content(tree[0], tree[1], places, tree[2])
+    return Remembered(record, fingerprint, racy, Tally(files, others, size), content, uses)
 
 
 class ScanCache:
@@ -148,6 +157,7 @@ class ScanCache:
         self._writer: JournalWriter | None = None
         self._writing: AliveMark | None = None
         self._next: Remembered | None = None
+        self._compressor = zstandard.ZstdCompressor(level=1)
         self._reader = JournalReader(self._path) if use_old else None
         self._old_mark, self.last = self._read_head()
         self.head = self.last if self._begins_as_its_head() else None
@@ -172,10 +182,7 @@ class ScanCache:
 
     def _advance(self) -> None:
         record = self._reader.next() if self._reader is not None else None
-        try:
-            self._next = None if record is None else _decode(record)
-        except FormatError:
-            self._next = None
+        self._next = None if record is None else _decode(record)
 
     def find(self, path: bytes) -> Remembered | None:
         """The remembered directory; paths must be asked for in walk order."""
@@ -229,7 +236,7 @@ class ScanCache:
         for name, frames in listing.listed.items():
             fields.blob(name)
             write_frames(fields, frames)
-        body = zstandard.ZstdCompressor(level=1).compress(fields.bytes())
+        body = self._compressor.compress(fields.bytes())
         with self._giving_up():
             if self._writer is None:
                 self._writer = self._begin(key)

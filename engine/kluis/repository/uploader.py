@@ -14,9 +14,11 @@ from typing import Protocol
 from kluis._native.xor import xor_into
 from kluis.format import crypt, names, parity, segment
 from kluis.format.ledger import PackName
+from kluis.format.pack import PACK_LIMIT_BYTES
 from kluis.format.parity import Member
 from kluis.format.segment import PackPlace, ParitySet, Replaced, Segment
 from kluis.repository.packer import BuiltPack
+from kluis.repository.room import make_room
 from kluis.repository.run import Run
 from kluis.storage.base import Buffer
 from kluis.surroundings import Surroundings
@@ -51,15 +53,15 @@ class Nowhere:
 class ShardBuilder:
     """The parity of one set, built while its packs pass by."""
 
-    shard: bytearray = field(default_factory=bytearray)
+    shard: memoryview = field(default_factory=lambda: make_room(PACK_LIMIT_BYTES))
+    size: int = 0  # of the largest member, and so of the shard
     members: list[Member] = field(default_factory=list)
     checks: list[bytes] = field(default_factory=list)
 
     def add(self, built: BuiltPack) -> None:
         """XORs one more pack in."""
         place = built.place
-        if place.size > len(self.shard):
-            self.shard.extend(bytes(place.size - len(self.shard)))
+        self.size = max(self.size, place.size)
         position = 0
         for part in built.parts:
             xor_into(self.shard, part, position)
@@ -67,16 +69,14 @@ class ShardBuilder:
         self.members.append(Member(place.shelf, place.digest, place.size))
         self.checks.append(_checks_of_parts(built.parts))
 
-    def finish(self, run: bytes, k: int) -> list[bytes]:
+    def finish(self, run: bytes, k: int) -> list[bytes | memoryview]:
         """The parity file as parts."""
-        checks = [*self.checks, parity.block_checks(self.shard)]
-        return [
-            parity.encode_shard_head(run, k, tuple(self.members), checks),
-            bytes(self.shard),
-        ]
+        shard = self.shard[: self.size]
+        checks = [*self.checks, parity.block_checks(shard)]
+        return [parity.encode_shard_head(run, k, tuple(self.members), checks), shard]
 
 
-def _checks_of_parts(parts: list[bytes]) -> bytes:
+def _checks_of_parts(parts: Sequence[bytes | memoryview]) -> bytes:
     """`parity.block_checks` of parts that lie back to back, without joining them all."""
     checks = []
     pending = bytearray()
@@ -135,6 +135,10 @@ class Uploader:
         age = self.surroundings.monotonic() - self._since
         if len(self._places) >= parity.SET_PACKS or age >= SEGMENT_SECONDS:
             self.close_set()
+
+    def unlisted(self) -> list[PackName]:
+        """The packs that were taken and that no segment lists yet."""
+        return [PackName(place.shelf, place.digest) for place in self._places]
 
     def close_set(self) -> None:
         """Makes all that was stored so far durable and listed."""

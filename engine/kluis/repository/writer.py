@@ -17,7 +17,7 @@ from blake3 import blake3
 from kluis.format import crypt, pack
 from kluis.format.frame import DATA, HASH_BYTES, TREE
 from kluis.format.tree import Extent, hole
-from kluis.repository.content import ChunkKeys
+from kluis.repository.content import ChunkKeys, make_extent
 from kluis.repository.dedup import UNKNOWN, DedupCache
 from kluis.repository.packer import (
     PackBuilder,
@@ -26,6 +26,7 @@ from kluis.repository.packer import (
     looks_compressible,
     seal_frame,
 )
+from kluis.repository.room import make_room
 from kluis.repository.run import Run
 from kluis.repository.uploader import Uploader
 from kluis.surroundings import Surroundings
@@ -34,21 +35,36 @@ FRAME_TARGET_BYTES = 1 << 20
 # Incompressible data gains nothing from company, and small frames waste less when it dies.
 DENSE_FRAME_TARGET_BYTES = 128 << 10
 FRAMES_IN_FLIGHT = 4
+# A frame closes with the chunk that takes it to its target; no chunk has more than 8 MiB.
+ROOM_BYTES = FRAME_TARGET_BYTES + (8 << 20)
 # From here on trees get packs of their own; below they share a pack with data.
 TREE_PACK_BYTES = 8 << 20
+
+# A stretch shorter than this is not asked whether it can be compressed.
+PROBE_LEAST_BYTES = 4 << 10
 
 _PLACE = struct.Struct("<IIII")
 
 
 @dataclass
 class OpenFrame:
-    """A frame that still takes chunks."""
+    """A frame that still takes chunks: the first `size` bytes of the buffer."""
 
     n: int
     target: int
     level: int
-    parts: bytearray = field(default_factory=bytearray)
+    buffer: memoryview
+    size: int = 0
     chunks: list[tuple[bytes, int]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Sealing:
+    """A frame on its way through the pool; its buffer is used again afterwards."""
+
+    kind: int
+    result: Future[SealedFrame]
+    buffer: memoryview
 
 
 @dataclass
@@ -68,7 +84,8 @@ class RunWriter:
     largest_chunk: int = 64 << 10
     bytes_new: int = 0
     _open: dict[tuple[int, bool], OpenFrame] = field(default_factory=dict)
-    _sealing: deque[tuple[int, Future[SealedFrame]]] = field(default_factory=deque)
+    _sealing: deque[Sealing] = field(default_factory=deque)
+    _free: list[memoryview] = field(default_factory=list)
     _zeros: bytes | None = None
     _packs: dict[int, PackBuilder] = field(default_factory=dict)
 
@@ -88,27 +105,26 @@ class RunWriter:
         hashes = self._hashes(kind, view, ends)
         found = self.cache.table.lookup(b"".join(hashes))
         fill = Filling(self, kind, view, groups)
-        runs, zeros = self.cache.runs, self._zero_hash()
+        append, runs, zeros = fill.append, self.cache.runs, self._zero_hash()
         result: list[tuple[bytes, Extent]] = []
         fresh: dict[bytes, Extent] = {}
         start = 0
         for hash16, end, place in zip(hashes, ends, _PLACE.iter_unpack(found), strict=True):
             local, n, offset, length = place
-            if hash16 == zeros:
-                extent = hole(end - start)
-            elif local != UNKNOWN and length == end - start:
-                extent = Extent(runs[local], n, offset, length)
-            elif hash16 in fresh:
+            if hash16 in fresh:
                 extent = fresh[hash16]
+            elif local != UNKNOWN and length == end - start:
+                extent = make_extent((runs[local], n, offset, length))
+            elif hash16 == zeros:
+                extent = hole(end - start)
             else:
-                extent = fresh[hash16] = fill.append(hash16, start, end)
+                extent = fresh[hash16] = append(hash16, start, end)
             result.append((hash16, extent))
             start = end
+        fill.release()
         if fresh:
             self.bytes_new += fill.bytes_new
-            record = self.cache.record
-            pending = [record(hash16, extent) for hash16, extent in fresh.items()]
-            self.cache.table.add_pending(b"".join(pending))
+            self.cache.table.add_pending(self.cache.records(self.run.id, fresh))
             # Not before: a chunk that becomes durable unknown to the table is stored again.
             while len(self._sealing) > FRAMES_IN_FLIGHT:
                 self._pack_oldest()
@@ -129,8 +145,8 @@ class RunWriter:
         return self._zeros
 
     def frontier(self) -> Frontier:
-        """How far the frames are filled; for `added_since`."""
-        filled = {frame.n: len(frame.parts) for frame in self._open.values()}
+        """How far the frames are filled."""
+        filled = {frame.n: frame.size for frame in self._open.values()}
         return Frontier(self.run.id, self.run.next_frame, filled)
 
     def flush(self) -> None:
@@ -142,8 +158,7 @@ class RunWriter:
         trees = self._packs.get(TREE)
         data = self._packs.get(DATA)
         if trees and data and trees.size + data.size <= pack.PACK_TARGET_BYTES:
-            for sealed in trees.frames:
-                data.add(sealed, self.run.certificate)
+            data.take_all(trees)
             del self._packs[TREE]
         for kind in list(self._packs):
             self._close_pack(kind)
@@ -155,21 +170,23 @@ class RunWriter:
         if current is None:
             target = DENSE_FRAME_TARGET_BYTES if dense else self.frame_target
             level = 0 if dense else self.level
-            current = self._open[kind, dense] = OpenFrame(self.run.take_frame(), target, level)
+            buffer = self._free.pop() if self._free else make_room(ROOM_BYTES)
+            current = OpenFrame(self.run.take_frame(), target, level, buffer)
+            self._open[kind, dense] = current
         return current
 
     def close_frame(self, kind: int, dense: bool) -> None:
         """Gives a frame to the pool."""
         done = self._open.pop((kind, dense))
-        plain = PlainFrame(
-            done.n, kind, done.parts, done.chunks, self.keys.hash_key(kind), done.level
-        )
-        sealing = self.pool.submit(seal_frame, self.run, plain, self.surroundings)
-        self._sealing.append((kind, sealing))
+        content = done.buffer[: done.size]
+        plain = PlainFrame(done.n, kind, content, done.chunks, self.keys.hash_key(kind), done.level)
+        result = self.pool.submit(seal_frame, self.run, plain, self.surroundings)
+        self._sealing.append(Sealing(kind, result, done.buffer))
 
     def _pack_oldest(self) -> None:
-        kind, sealing = self._sealing.popleft()
-        sealed = sealing.result()
+        oldest = self._sealing.popleft()
+        sealed, kind = oldest.result.result(), oldest.kind
+        self._free.append(oldest.buffer)
         builder = self._packs.get(kind)
         if builder is None:
             builder = self._packs[kind] = new_pack(self.run)
@@ -184,9 +201,25 @@ class RunWriter:
 
 
 class Filling:
-    """Puts the new chunks of one buffer into frames."""
+    """Puts the new chunks of one buffer into frames. Its `append` is the hot path: no calls."""
 
-    __slots__ = ("_dense", "_group_end", "_groups", "_kind", "_view", "_writer", "bytes_new")
+    __slots__ = (
+        "_chunks",
+        "_copied",
+        "_dense",
+        "_end",
+        "_frame",
+        "_group_end",
+        "_groups",
+        "_kind",
+        "_n",
+        "_run",
+        "_size",
+        "_target",
+        "_view",
+        "_writer",
+        "bytes_new",
+    )
 
     def __init__(
         self, writer: RunWriter, kind: int, view: memoryview, groups: Sequence[int]
@@ -197,32 +230,58 @@ class Filling:
         self._groups = iter(groups) if writer.probe else iter(())
         self._group_end = 0
         self._dense = False
+        self._run = writer.run.id
+        self._target = -1  # no frame is open
+        self._size = 0
+        self._copied = self._end = 0  # what lies between them is still to be copied
         self.bytes_new = 0
 
     def append(self, hash16: bytes, start: int, end: int) -> Extent:
         """Adds the chunk that lies there in the buffer."""
         if start >= self._group_end:
             self._next_group(start)
-        writer = self._writer
-        frame = writer.open_frame(self._kind, self._dense)
-        length = end - start
-        extent = Extent(writer.run.id, frame.n, len(frame.parts), length)
-        frame.parts += self._view[start:end]
-        frame.chunks.append((hash16, length))
+        if self._size >= self._target:
+            self._next_frame(start)
+        elif start != self._end:
+            self._copy(start)
+        at, length = self._size, end - start
+        self._chunks.append((hash16, length))
+        self._size = at + length
+        self._end = end
+        return make_extent((self._run, self._n, at, length))
+
+    def release(self) -> None:
+        """Closes a full frame; any other one goes on with the next buffer."""
+        if self._target >= 0:
+            self._copy(self._end)
+            if self._size >= self._target:
+                self._writer.close_frame(self._kind, self._dense)
+        self._target = -1
+
+    def _next_frame(self, start: int) -> None:
+        self.release()
+        frame = self._frame = self._writer.open_frame(self._kind, self._dense)
+        self._n, self._target, self._size = frame.n, frame.target, frame.size
+        self._chunks = frame.chunks
+        self._copied = self._end = start
+
+    def _copy(self, start: int) -> None:
+        """Copies what is still to be copied; more comes from `start` on."""
+        frame, length = self._frame, self._end - self._copied
+        end = frame.size + length
+        frame.buffer[frame.size : end] = self._view[self._copied : self._end]
+        frame.size = end
         self.bytes_new += length
-        if len(frame.parts) >= frame.target:
-            writer.close_frame(self._kind, self._dense)
-        return extent
+        self._copied = self._end = start
 
     def _next_group(self, start: int) -> None:
+        self.release()
         group_start, end = self._group_end, self._group_end
         while end <= start:
             group_start, end = end, next(self._groups, len(self._view) + 1)
         self._group_end = end
-        if end <= len(self._view):
-            self._dense = not looks_compressible(self._view[group_start:end])
-        else:
-            self._dense = False
+        asked = end <= len(self._view) and end - group_start >= PROBE_LEAST_BYTES
+        self._dense = asked and not looks_compressible(self._view[group_start:end])
 
 
 @dataclass(frozen=True, slots=True)

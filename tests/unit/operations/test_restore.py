@@ -389,12 +389,12 @@ def test_hard_links_are_one_file_again(place: Place, tmp_path: Path) -> None:
     os.link(place.source / "large", place.source / "large twin")
     place.backup()
     target = tmp_path / "out"
-    for _ in range(2):
+    for expected in ((8, 0), (0, 8)):
         result = restored(place, target)
         assert same(place.source, target)
         assert (target / "docs/twin.txt").samefile(target / "letter.txt")
         assert (target / "large twin").samefile(target / "large")
-    assert (result.files_restored, result.files_unchanged) == (0, 8)
+        assert (result.files_restored, result.files_unchanged) == expected
 
 
 def test_links_to_outside_are_cut_before_anything_is_set(place: Place, tmp_path: Path) -> None:
@@ -428,6 +428,7 @@ def test_holes_stay_holes_and_sparse_makes_more(place: Place, tmp_path: Path) ->
         assert same(place.source, target)
         assert (target / "image").stat().st_blocks * 512 < 5_000_000
         assert (target / "nothing").stat().st_blocks * 512 < 100_000
+    target = tmp_path / "out False"
     (target / "image").write_bytes(b"\1" * 30_000_000)
     (target / "nothing").write_bytes(b"\0" * 4_000_000 + b"\2" * 2_000_000)
     restored(place, target)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from blake3 import blake3
 
@@ -57,7 +57,7 @@ class DirectoryArchiver:
             done = self._keep(directory, old)
         else:
             done = self._rebuild(Rebuild(directory, records), old, fingerprint, children)
-        self._waiting[directory.path] = replace(done, partial=directory.partial)
+        self._waiting[directory.path] = done
         self.files.teller.done(directory.path, self.totals.files, self.totals.size)
         return done
 
@@ -72,7 +72,7 @@ class DirectoryArchiver:
         self._count(old.tally, old.uses)
         if self.files.teller.context.each_file:
             self._tell_unmodified(directory)
-        return Done(old.tree, True)
+        return Done(old.tree, True, directory.partial)
 
     def _children(self, directory: Directory) -> dict[bytes, Done]:
         """Results of the directories in this one, by name."""
@@ -146,7 +146,7 @@ class DirectoryArchiver:
         if before.folder is not None:
             was = before.folder.content
         self._count_changes(work, was, content)
-        return Done(content, was == content)
+        return Done(content, was == content, directory.partial)
 
     def _before(self, directory: Directory, old: Remembered | None) -> Before:
         """What is known of a directory that is not just as it was."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import stat
 import struct
-from collections.abc import Iterable
+import sys
+from array import array
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import compress
 
 from kluis._native import scan
 from kluis.format import tree
-from kluis.format.extent import Extent, pack_extent
+from kluis.format.extent import Extent, pack_extent_fields
 from kluis.format.tree import Entry, Part
 from kluis.format.tree_entry import pack_fields
 from kluis.format.usemap import FrameSet, ranges_of
@@ -22,6 +26,9 @@ from kluis.source.records import Record
 Frame = tuple[bytes, int]
 # A digest of one chunk is its hash16 and zeros.
 _DIGEST_REST = bytes(16)
+
+# Without a call of Python code: there is one for each file.
+_make_part: Callable[[tuple[bytes, bytes, bytes, bytes]], Part] = partial(tuple.__new__, Part)
 
 _KINDS = {
     stat.S_IFREG: tree.FILE,
@@ -83,35 +90,36 @@ def make_part(
     kind = _KINDS[stat.S_IFMT(fields.mode)]
     linked = fields.nlink > 1 and kind != tree.DIRECTORY
     device = fields.dev if linked else 0
-    if kind in (tree.CHARACTER_DEVICE, tree.BLOCK_DEVICE):
+    if kind in tree.DEVICES:
         device, linked = fields.rdev, False
-    entry = Entry(
-        name=name,
-        kind=kind,
-        mode=stat.S_IMODE(fields.mode),
-        uid=fields.uid,
-        gid=fields.gid,
-        size=content.size,
-        mtime_s=fields.mtime_s,
-        mtime_ns=fields.mtime_ns,
-        birth_s=fields.btime_s,
-        birth_ns=fields.btime_ns,
-        flags=flags | (tree.LINKED if linked else 0),
-        inode=fields.ino if linked else 0,
-        device=device,
-        digest=content.digest,
-        extents=content.extents,
-        link=link,
-        xattrs=tuple(extras.xattrs.items()),
-        attributes=extras.attributes,
+    encoded = b""
+    if link or extras.xattrs or extras.attributes:
+        encoded = tree.extras_of(
+            Entry(
+                name, kind, 0, 0, 0, 0, 0, 0,
+                link=link, xattrs=tuple(extras.xattrs.items()), attributes=extras.attributes,
+            )
+        )  # fmt: skip
+    record = pack_fields(
+        kind,
+        flags | (tree.LINKED if linked else 0),
+        len(name),
+        stat.S_IMODE(fields.mode),
+        fields.uid,
+        fields.gid,
+        len(content.extents),
+        len(encoded),
+        content.size,
+        fields.mtime_s,
+        fields.btime_s,
+        fields.mtime_ns,
+        fields.btime_ns,
+        fields.ino if linked else 0,
+        device,
+        content.digest,
     )
-    encoded = tree.extras_of(entry)
-    return Part(
-        tree.pack_record(entry, len(entry.extents), len(encoded)),
-        b"".join(tree.pack_extent(extent) for extent in entry.extents),
-        name,
-        encoded,
-    )
+    extents = b"".join([tree.pack_extent(extent) for extent in content.extents])
+    return Part(record, extents, name, encoded)
 
 
 _SCANNED = struct.Struct(scan.RECORD_FORMAT)
@@ -131,42 +139,30 @@ def small_part(name: bytes, fields: tuple[int, ...], place: tuple[bytes, Extent]
     if place is not None:
         hash16, extent = place
         count, size, digest = 1, extent.length, hash16 + _DIGEST_REST
-        extents = pack_extent(extent)
+        extents = pack_extent_fields(*extent)
     record = pack_fields(
-        tree.FILE,
-        0,
-        len(name),
-        mode & 0o7777,
-        uid,
-        gid,
-        count,
-        0,
-        size,
-        mtime,
-        birth,
-        mtime_ns,
-        birth_ns,
-        0,
-        0,
-        digest,
-    )
-    return Part(record, extents, name, b"")
+        tree.FILE, 0, len(name), mode & 0o7777, uid, gid, count, 0, size,
+        mtime, birth, mtime_ns, birth_ns, 0, 0, digest,
+    )  # fmt: skip
+    return _make_part((record, extents, name, b""))
 
 
-_OWNERS = struct.Struct("<8xII")
-_SIZE = struct.Struct("<24xQ")
+# Where in a record of `tree.RECORD_BYTES` the fields are that are added up, in their own size.
+_UID_AT, _GID_AT, _SIZE_AT = 8 // 4, 12 // 4, 24 // 8
+_IS_FILE = bytes(kind == tree.FILE for kind in range(256))
 
 
 def encode_tree(parts: list[Part]) -> bytes:
     """The tree of these entries, with the names of their owners."""
-    owners = [_OWNERS.unpack_from(part.record) for part in parts]
-    users = {uid: user_name(uid) for uid in {uid for uid, _ in owners}}
-    groups = {gid: group_name(gid) for gid in {gid for _, gid in owners}}
+    records = [part[0] for part in parts]
+    numbers = _numbers("I", b"".join(records))
+    users = {uid: user_name(uid) for uid in set(numbers[_UID_AT :: tree.RECORD_BYTES // 4])}
+    groups = {gid: group_name(gid) for gid in set(numbers[_GID_AT :: tree.RECORD_BYTES // 4])}
     return tree.encode_parts(
-        [part.record for part in parts],
-        [part.extents for part in parts],
-        [part.name for part in parts],
-        [part.extras for part in parts],
+        records,
+        [part[1] for part in parts],
+        [part[2] for part in parts],
+        [part[3] for part in parts],
     ) + tree.encode_owners(
         {uid: name for uid, name in users.items() if name},
         {gid: name for gid, name in groups.items() if name},
@@ -175,10 +171,20 @@ def encode_tree(parts: list[Part]) -> bytes:
 
 def tally_of(parts: list[Part]) -> Tally:
     """How much the entries of one directory are."""
-    files = [part for part in parts if part.record[0] == tree.FILE]
-    directories = sum(part.record[0] == tree.DIRECTORY for part in parts)
-    size = sum(_SIZE.unpack_from(part.record)[0] for part in files)
-    return Tally(len(files), len(parts) - len(files) - directories, size)
+    records = b"".join([part[0] for part in parts])
+    kinds = records[:: tree.RECORD_BYTES]
+    sizes = _numbers("Q", records)[_SIZE_AT :: tree.RECORD_BYTES // 8]
+    files, directories = kinds.count(tree.FILE), kinds.count(tree.DIRECTORY)
+    size = sum(compress(sizes, kinds.translate(_IS_FILE)))
+    return Tally(files, len(parts) - files - directories, size)
+
+
+def _numbers(code: str, records: bytes) -> array[int]:
+    """Little-endian numbers that lie back to back."""
+    found = array(code, records)
+    if sys.byteorder == "big":
+        found.byteswap()
+    return found
 
 
 def frame_set(frames: Iterable[Frame]) -> FrameSet:

@@ -206,23 +206,21 @@ class Rebuilder:
         telling = self.files.teller.context.each_file
         frontier = self.files.writer.frontier() if telling else None
         for index, chunks, state in self.files.batch(work.directory, batch):
+            fields = raw_fields(records, index)
             if frontier is not None:
                 work.added[index] = frontier.added(chunks)
             if state == AGAIN:
                 self._read_alone(work, index)
-                continue
-            fields = raw_fields(records, index)
-            if state == EXTRAS or fields[NLINK] > 1 or len(chunks) > 1:
+            elif state == EXTRAS or fields[NLINK] > 1 or len(chunks) > 1:
                 extras = None if state == EXTRAS else NO_EXTRAS
                 self._take(work, index, self.files.gathered(chunks, extras))
-                continue
-            if not chunks:
+            elif not chunks:
                 parts[index] = small_part(names[index], fields, None)
-            elif chunks[0][1][0] == HOLE_RUN:
+            elif (place := chunks[0])[1][0] == HOLE_RUN:
                 self._take(work, index, self.files.gathered(chunks, NO_EXTRAS))
             else:
-                parts[index] = small_part(names[index], fields, chunks[0])
-                frames.add(chunks[0][1][:2])
+                parts[index] = small_part(names[index], fields, place)
+                frames.add(place[1][:2])
 
     def _is_known_link(self, work: Rebuild, index: int) -> bool:
         stored = self.links.known(work.directory, index)

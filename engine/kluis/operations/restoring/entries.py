@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 
-from kluis.errors import DamageError
+from kluis.errors import DamageError, MediumGoneError, StorageError
 from kluis.format import tree
 from kluis.format.tree import Entry
 from kluis.operations.restoring.existing import Comparer, Difference
@@ -172,7 +172,9 @@ class EntryPlacer:
                 )
         except OSError:
             return None  # it cannot be read: creating it anew may work, or say why not
-        except DamageError:
+        except MediumGoneError:
+            raise
+        except (DamageError, StorageError):
             return None  # what it should be is not known: writing it anew will say so
         return difference
 

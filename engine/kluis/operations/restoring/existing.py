@@ -85,6 +85,7 @@ class Comparer:
         for digest, extents in blocks_of(self.trees, content):
             records = bytearray()
             for piece in self._pieces(extents):
+                self.check()
                 length = extent_length(piece.extent)
                 records += record(piece.hash16, length)
                 if piece.extent.run == HOLE_RUN:
@@ -94,7 +95,6 @@ class Comparer:
                 else:
                     found.add(position, piece.extent)
                 position += length
-            self.check()
             if stream_digest(self.trees.keys, records) != digest:
                 raise DamageError("the content is not the one that was recorded")
         found.same_size = file.size == position

@@ -13,7 +13,7 @@ from kluis.errors import DamageError, MediumGoneError, NotFoundError, StorageErr
 from kluis.format import names
 from kluis.format.frame import DATA
 from kluis.operations.restoring.chunks import Stretch, check_stretches
-from kluis.repository.index import Location
+from kluis.repository.index import Index, Location
 from kluis.repository.packs import OpenPack
 from kluis.repository.reader import OpenFrame
 from kluis.repository.trees import TreeReader
@@ -85,7 +85,6 @@ class Fetcher:
     """Opens frames for one restore; every byte that is asked for is hashed."""
 
     def __init__(self, trees: TreeReader, check: Callable[[], None]) -> None:
-        self._trees = trees
         self._frames = trees.frames
         self._key = trees.keys.hash_key(DATA)
         self._check = check
@@ -108,8 +107,9 @@ class Fetcher:
         At most some MiB are expanded ahead of who takes them.
         """
         ahead: deque[tuple[_Group, _Opening | None]] = deque()
+        index = self._frames.index  # numbers of packs are its own; it may be renewed meanwhile
         for group in self._groups(wanted):
-            ahead.append((group, self._submit(group, wanted)))
+            ahead.append((group, self._submit(index, group, wanted)))
             if len(ahead) > GROUPS_AHEAD:
                 yield from self._take(*ahead.popleft(), wanted)
         while ahead:
@@ -117,6 +117,7 @@ class Fetcher:
 
     def fetch_one(self, frame: Frame, stretches: Sequence[Stretch]) -> Opened | Lost:
         """One frame, from whichever place has it whole, or rebuilt from parity."""
+        self._check()
         try:
             opened = self._frames.open(*frame)
         except MediumGoneError:
@@ -150,7 +151,9 @@ class Fetcher:
                 groups[-1].add(frame, place)
         return groups
 
-    def _submit(self, group: _Group, wanted: Mapping[Frame, Sequence[Stretch]]) -> _Opening | None:
+    def _submit(
+        self, index: Index, group: _Group, wanted: Mapping[Frame, Sequence[Stretch]]
+    ) -> _Opening | None:
         """Begins to open a group; None if its pack's directory cannot be had.
 
         Directories are read by this thread alone. The threads of the pool find those of the
@@ -158,7 +161,6 @@ class Fetcher:
         """
         if group.pack < 0:
             return None
-        index = self._trees.frames.index
         try:
             pack = self._frames.directories.get(
                 index.pack_name(group.pack), index.packs[group.pack].size

@@ -5,12 +5,11 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-from kluis.errors import DamageError
+from kluis.errors import DamageError, MediumGoneError, StorageError
 from kluis.format.tree import HOLE_RUN, extent_length
 from kluis.operations.restoring.existing import Comparer, Difference
 from kluis.operations.restoring.fetch import Fetcher, Lost
 from kluis.operations.restoring.large import DIFFERENT, KEPT_FILE, NO_HASH, LargeWriter
-from kluis.operations.restoring.listings import blocks_of
 from kluis.operations.restoring.outcome import LOST_FILE, Outcome
 from kluis.operations.restoring.plan import Batch, Block, Large, Link, Part, Small
 from kluis.options import RestoreOptions
@@ -130,27 +129,21 @@ class FileWriter:
 
     def _plan_whole(self, large: Large) -> None:
         position = 0
-        try:
-            for digest, extents in blocks_of(self._trees, large.content):
-                missing = sum(extent.run != HOLE_RUN for extent in extents)
-                block = Block(digest, [b""] * len(extents), missing)
-                for slot, extent in enumerate(extents):
-                    length = extent_length(extent)
-                    if extent.run == HOLE_RUN:
-                        block.records[slot] = record(NO_HASH, length)
-                    else:
-                        self._batch.add_part(Part(large, position, extent[2:], block, slot), extent)
-                        self._flush_if_full()
-                    position += length
-                if not missing and (
-                    stream_digest(self._trees.keys, b"".join(block.records)) != digest
-                ):
-                    self._large.lose(large, self._outcome.snapshot, DIFFERENT)
-                if large.failed:
-                    return
-        except DamageError as error:
-            self._large.lose(large, self._outcome.snapshot, str(error))
-            return
+        for digest, extents in self._large.blocks(large):
+            missing = sum(extent.run != HOLE_RUN for extent in extents)
+            block = Block(digest, [b""] * len(extents), missing)
+            for slot, extent in enumerate(extents):
+                length = extent_length(extent)
+                if extent.run == HOLE_RUN:
+                    block.records[slot] = record(NO_HASH, length)
+                else:
+                    self._batch.add_part(Part(large, position, extent[2:], block, slot), extent)
+                    self._flush_if_full()
+                position += length
+            if not missing:
+                self._large.check_block(large, block)
+            if large.failed:
+                return
         if position != large.content.size:
             self._large.lose(large, self._outcome.snapshot, "a part of the content is missing")
 
@@ -215,7 +208,8 @@ class FileWriter:
         if large.key is not None and large.placed is not None and there:
             self.firsts[large.key] = large.placed
         if there:
-            self._outcome.file(large.folder, large.name, "restored", large.content.size)
+            size = large.content.size
+            self._outcome.file(large.folder, large.name, "restored", size, large.written)
             if self._verify:
                 self._read_back(large.folder, large.name, large.content)
 
@@ -258,7 +252,9 @@ class FileWriter:
         except OSError as failure:
             self._outcome.failed(folder, name, "verify", failure)
             return
-        except DamageError as error:
+        except MediumGoneError:
+            raise
+        except (DamageError, StorageError) as error:
             self._outcome.lost(
                 self._outcome.path(folder, name),
                 self._outcome.snapshot,

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from kluis._native import scatter
-from kluis.errors import DamageError, KluisError
+from kluis.errors import DamageError, KluisError, MediumGoneError, StorageError
 from kluis.format.frame import HASH_BYTES
-from kluis.format.tree import HOLE_RUN, extent_length
+from kluis.format.tree import HOLE_RUN, Extent, extent_length
 from kluis.operations.restoring.fetch import Fetcher, Lost
 from kluis.operations.restoring.listings import blocks_of
 from kluis.operations.restoring.outcome import LOST_FILE, Outcome
-from kluis.operations.restoring.plan import Large, Part
+from kluis.operations.restoring.plan import Block, Large, Part
 from kluis.repository.content import record, stream_digest
 from kluis.repository.trees import TreeReader
 from kluis.source.target import Target
@@ -38,29 +38,32 @@ class LargeWriter:
         self._sparse = sparse
         self._unfinished: dict[int, Large] = {}
 
+    def blocks(self, large: Large) -> Iterator[tuple[bytes, tuple[Extent, ...]]]:
+        """(digest, extents) of each block of the file; ends, and marks it as lost, at damage."""
+        try:
+            yield from blocks_of(self._trees, large.content)
+        except MediumGoneError:
+            raise
+        except (DamageError, StorageError) as error:
+            self.lose(large, self._outcome.snapshot, str(error))
+
     def prove(self, large: Large, fetcher: Fetcher) -> None:
         """Marks the file as lost unless all of it can be had: before another is given up for it."""
-        try:
-            for digest, extents in blocks_of(self._trees, large.content):
-                records = []
-                for extent in extents:
-                    if extent.run == HOLE_RUN:
-                        records.append(record(NO_HASH, extent_length(extent)))
-                        continue
-                    found = fetcher.fetch_one(extent[:2], [extent[2:]])
-                    if isinstance(found, Lost):
-                        self.lose(large, found.where, found.reason)
-                        return
-                    result = found.results[0]
-                    if isinstance(result, str):
-                        self.lose(large, found.where, result)
-                        return
-                    records.append(result)
-                if stream_digest(self._trees.keys, b"".join(records)) != digest:
-                    self.lose(large, self._outcome.snapshot, DIFFERENT)
+        for digest, extents in self.blocks(large):
+            records = []
+            for extent in extents:
+                if extent.run == HOLE_RUN:
+                    records.append(record(NO_HASH, extent_length(extent)))
+                    continue
+                found = fetcher.fetch_one(extent[:2], [extent[2:]])
+                reason = found.reason if isinstance(found, Lost) else found.results[0]
+                if isinstance(reason, str):
+                    self.lose(large, found.where, reason)
                     return
-        except DamageError as error:
-            self.lose(large, self._outcome.snapshot, str(error))
+                records.append(reason)
+            if stream_digest(self._trees.keys, b"".join(records)) != digest:
+                self.lose(large, self._outcome.snapshot, DIFFERENT)
+                return
 
     def write(
         self, parts: Sequence[Part], where: str, plain: bytes, results: Sequence[bytes | str]
@@ -91,6 +94,14 @@ class LargeWriter:
         large.loss = where, reason
         path = self._outcome.path(large.folder, large.name)
         self._outcome.lost(path, where, reason, means)
+
+    def check_block(self, large: Large, block: Block) -> bool:
+        """Whether the chunks of a block, all of them known by now, are those recorded."""
+        right = stream_digest(self._trees.keys, b"".join(block.records)) == block.digest
+        block.records.clear()
+        if not right:
+            self.lose(large, self._outcome.snapshot, DIFFERENT)
+        return right
 
     def complete(self, large: Large) -> bool:
         """Whether the file is there, whole, with its metadata; a part of it is removed."""
@@ -134,11 +145,7 @@ class LargeWriter:
         block.missing -= 1
         if block.missing:
             return True
-        right = stream_digest(self._trees.keys, b"".join(block.records)) == block.digest
-        block.records.clear()
-        if not right:
-            self.lose(part.file, self._outcome.snapshot, DIFFERENT)
-        return right
+        return self.check_block(part.file, block)
 
     def _descriptor(self, large: Large) -> int | None:
         """A descriptor to write with; None, and noted, if the target does not take the file."""
@@ -164,6 +171,10 @@ class LargeWriter:
             )
             for number, error in scatter.scatter(plain, packed, sparse):
                 self._refuse(chosen[number][0].file, "write", OSError(error, ""))
+        for part, _ in ready:
+            large, size = part.file, part.stretch[1]
+            large.written += size
+            self._outcome.wrote(large.folder, large.name, size)
 
     def _refuse(self, large: Large, operation: str, failure: OSError) -> None:
         if not large.failed:

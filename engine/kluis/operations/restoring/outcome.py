@@ -18,6 +18,8 @@ from kluis.surroundings import Surroundings
 
 PROGRESS_SECONDS = 0.2
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+# Setting an xattr that a file system has no room for fails alike, on a medium that is not full.
+WRITING = frozenset({"create", "write", "link"})
 FORBIDDEN = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 LOST_FILE = "not restored; all others are"
 
@@ -55,7 +57,7 @@ class Outcome:
 
     def problem(self, problem: Problem) -> None:
         """Notes what could not be made or set; raises if nothing at all can be written."""
-        if problem.errno in FULL:
+        if problem.errno in FULL and problem.operation in WRITING:
             raise self._full(problem)
         if problem.errno in FORBIDDEN and self._nothing_written() and self._at_top(problem):
             raise KluisError(
@@ -82,12 +84,32 @@ class Outcome:
         """Tells something that is no failure."""
         self.context.events(Warning_(code, message))
 
-    def file(self, folder: bytes, name: bytes, action: Action, size: int) -> None:
-        """Counts a file that was dealt with."""
+    def file(self, folder: bytes, name: bytes, action: Action, size: int, written: int = 0) -> None:
+        """Counts a file that was dealt with; `written` bytes of it were counted as they came."""
         self.files[action] += 1
+        self._files_done += 1
         if action == "restored":
             self.bytes_restored += size
-        self._done(folder, name, action, size)
+        if self.context.each_file:
+            self.context.events(FileDone(self.path(folder, name), action, size))
+        self.wrote(folder, name, size - written)
+
+    def wrote(self, folder: bytes, name: bytes, size: int) -> None:
+        """Counts bytes of a file, for the progress."""
+        self._bytes_done += size
+        now = self.machine.monotonic()
+        if now - self._told >= PROGRESS_SECONDS:
+            self._told = now
+            self.context.events(
+                Progress(
+                    self._files_done,
+                    self._bytes_done,
+                    self.files_expected,
+                    self.bytes_expected,
+                    len(self.problems),
+                    self.path(folder, name),
+                )
+            )
 
     def other(self, folder: bytes, name: bytes, action: Action) -> None:
         """Counts a link, fifo or device that was dealt with."""
@@ -132,25 +154,6 @@ class Outcome:
     def _note(self, problem: events.Problem) -> None:
         self.problems.append(problem)
         self.context.events(FileProblem(problem))
-
-    def _done(self, folder: bytes, name: bytes, action: Action, size: int) -> None:
-        self._files_done += 1
-        self._bytes_done += size
-        if self.context.each_file:
-            self.context.events(FileDone(self.path(folder, name), action, size))
-        now = self.machine.monotonic()
-        if now - self._told >= PROGRESS_SECONDS:
-            self._told = now
-            self.context.events(
-                Progress(
-                    self._files_done,
-                    self._bytes_done,
-                    self.files_expected,
-                    self.bytes_expected,
-                    len(self.problems),
-                    self.path(folder, name),
-                )
-            )
 
     def _nothing_written(self) -> bool:
         done = self.files["restored"] + self.files["unchanged"] + self.others + self.folders

@@ -56,6 +56,7 @@ class Large:
     placed: Placed | None = None
     waiting: int = 0
     """Parts that are planned and not written yet."""
+    written: int = 0
     loss: tuple[str, str] | None = None
     """(object, reason) if its content is not to be had."""
     refused: bool = False
