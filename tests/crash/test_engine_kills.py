@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -46,7 +45,7 @@ def changes_of(here: Scene, verb: str) -> int:
 
 
 def instants(total: int, wanted: int) -> list[int]:
-    """At most so many of the numbers below `total`, evenly spread, the first and last among them."""
+    """At most so many numbers below `total`, evenly spread, the first and last among them."""
     if total <= wanted:
         return list(range(total))
     return sorted({round(number * (total - 1) / (wanted - 1)) for number in range(wanted)})
@@ -146,13 +145,14 @@ from kluis.storage.local import LocalStorage
 from kluis.surroundings import Machine
 location, cache, source, verb = sys.argv[1:]
 print("ready", flush=True)
-with open_repository(LocalStorage(location), Credentials(b"%s"), cache, Machine()) as repository:
+key = Credentials(b"PASSPHRASE")
+with open_repository(LocalStorage(location), key, cache, Machine()) as repository:
     if verb == "backup":
         backup(repository, BackupOptions((os.fsencode(source),), host="box"), Context())
     else:
         prune(repository, PruneOptions(max_unused=Limit(size=0)), Context())
 print("done", flush=True)
-""" % PASSPHRASE.decode()
+""".replace("PASSPHRASE", PASSPHRASE.decode())
 
 
 @pytest.mark.parametrize("verb", ["backup", "prune"])

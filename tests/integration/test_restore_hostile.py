@@ -9,6 +9,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,7 +85,8 @@ def forge(place: Place, entries: list[Entry], monkeypatch: pytest.MonkeyPatch) -
 
 
 def try_restore(place: Place, target: Path, **options: object) -> RestoreResult | None:
-    wanted = RestoreOptions(path=place.path(), target=bytes(target), **options)  # type: ignore[arg-type]
+    wanted = RestoreOptions(path=place.path(), target=bytes(target))
+    wanted = replace(wanted, **options)  # type: ignore[arg-type]
     with place.open() as repository:
         try:
             return restore(repository, wanted, place.context())

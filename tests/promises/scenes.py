@@ -136,5 +136,4 @@ def with_damage(intact: Scene) -> Scene:
         data = bytearray(files[name])
         data[len(data) // 2] ^= 4
         files[name] = bytes(data)
-    scene = Scene(intact.house, files, intact.cache, dict(intact.acknowledged), intact.passphrase)
-    return scene
+    return Scene(intact.house, files, intact.cache, dict(intact.acknowledged), intact.passphrase)

@@ -106,7 +106,7 @@ def test_an_older_keyring_is_noticed(tmp_path: Path, seed: int) -> None:
 
 
 def test_records_of_another_branch_at_the_end_are_noticed(tmp_path: Path, seed: int) -> None:
-    """The newest records are replaced by as many from a branch; or by older ones under new names."""
+    """The newest records give way to as many from a branch, or to older ones renamed."""
     house = make_house(tmp_path, random.Random(seed), 0)
     history = History(house, random.Random(seed))
     history.begin()

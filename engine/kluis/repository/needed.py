@@ -1,4 +1,4 @@
-"""What the snapshots that count need: frames that no segment lists, and packs that nobody misses."""
+"""What counting snapshots need: frames that no segment lists, and packs that nobody misses."""
 
 from __future__ import annotations
 

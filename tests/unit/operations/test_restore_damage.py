@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,8 @@ def place(tmp_path: Path) -> Place:
 
 
 def restored(place: Place, target: Path, **options: object) -> RestoreResult:
-    wanted = RestoreOptions(path=place.path(), target=bytes(target), **options)  # type: ignore[arg-type]
+    wanted = RestoreOptions(path=place.path(), target=bytes(target))
+    wanted = replace(wanted, **options)  # type: ignore[arg-type]
     with place.open() as repository:
         return restore(repository, wanted, place.context())
 
