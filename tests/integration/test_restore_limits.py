@@ -7,9 +7,12 @@ import resource
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from kluis.events import Context, Event, Stage, Warning_
 from kluis.operations.forget import forget
@@ -77,34 +80,40 @@ def test_memory_is_bounded_whatever_is_restored(tmp_path: Path) -> None:
     assert (tmp_path / "out/film").read_bytes() == (place.source / "film").read_bytes()
 
 
-def test_ten_thousand_levels_of_folders_are_restored(tmp_path: Path) -> None:
+@pytest.fixture
+def deep_folder() -> Iterator[Path]:
+    """Removed afterwards whatever happened: pytest cannot remove folders that are so deep."""
+    folder = Path(tempfile.mkdtemp(prefix="kluis-deep-"))
+    yield folder
+    remove_tree(folder)
+
+
+def test_ten_thousand_levels_of_folders_are_restored(deep_folder: Path) -> None:
     """Without recursion, and with few descriptors, though no path is short enough for a call."""
-    place = make_place(tmp_path)
+    place = make_place(deep_folder)
     levels = 10_000
-    top = os.open(place.source, os.O_RDONLY)
-    at = os.dup(top)
+    at = os.open(place.source, os.O_RDONLY)
     for level in range(levels):
         os.mkdir("d", dir_fd=at)
         below = os.open("d", os.O_RDONLY, dir_fd=at)
         os.fchmod(below, 0o700 + level % 8)
         os.close(at)
         at = below
-    os.close(os.open("bottom", os.O_CREAT | os.O_WRONLY, 0o640, dir_fd=at))
+    bottom = os.open("bottom", os.O_CREAT | os.O_WRONLY, dir_fd=at)
+    os.fchmod(bottom, 0o640)
+    os.close(bottom)
     os.close(at)
-    os.close(top)
     place.backup()
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     in_use = len(os.listdir("/proc/self/fd"))
     resource.setrlimit(resource.RLIMIT_NOFILE, (in_use + OPEN_FILES, limits[1]))
     try:
-        result = restored(place, tmp_path / "out")
+        result = restored(place, deep_folder / "out")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert (result.problems, result.damages) == ((), ())
     assert (result.dirs_restored, result.files_restored) == (levels + 1, 1)
-    assert walk_down(tmp_path / "out") == levels
-    for folder in (place.source, tmp_path / "out"):
-        remove_tree(folder)
+    assert walk_down(deep_folder / "out") == levels
 
 
 def walk_down(top: Path) -> int:

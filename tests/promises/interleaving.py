@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from kluis.storage.base import Storage
 from kluis.storage.traced import Request, TracedStorage
@@ -13,32 +15,42 @@ from kluis.storage.traced import Request, TracedStorage
 WAIT_SECONDS = 60.0
 
 Act = Callable[[Storage], None]
+T = TypeVar("T")
+
+
+class AtOnce(Executor):
+    """Runs what it is given before it returns: a client is one thread, and its order is fixed."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        """Takes what a pool of threads takes."""
+
+    def submit(self, call: Callable[..., T], /, *given: object, **named: object) -> Future[T]:
+        done: Future[T] = Future()
+        try:
+            done.set_result(call(*given, **named))
+        except Exception as error:  # noqa: BLE001 - whoever asks for the result gets it
+            done.set_exception(error)
+        return done
 
 
 @dataclass
 class Turns:
-    """Lets one thread go on at a time; each storage call is a place where another may be next.
-
-    A thread that starts threads of its own brings them along: they have its name in the order.
-    """
+    """Lets one thread go on at a time; each storage call is a place where another may be next."""
 
     chance: random.Random
     order: list[int] = field(default_factory=list)
     script: list[int] = field(default_factory=list)  # what the first turns are to be
     _lock: threading.Condition = field(default_factory=threading.Condition)
-    _waiting: dict[int, int] = field(default_factory=dict)  # client -> how many of its threads wait
     _living: set[int] = field(default_factory=set)
     _turn: int | None = None
 
     def wait_for(self, client: int) -> None:
         """Returns when it is this client's turn."""
         with self._lock:
-            self._waiting[client] = self._waiting.get(client, 0) + 1
             if self._turn == client or self._turn is None:
                 self._next()
             if not self._lock.wait_for(lambda: self._turn == client, WAIT_SECONDS):
                 raise AssertionError(f"nobody gives client {client} a turn: {self.order[-20:]}")
-            self._waiting[client] -= 1
 
     def begin(self, clients: int) -> None:
         """These will take turns; the first who waits for one starts."""

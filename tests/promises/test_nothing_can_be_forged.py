@@ -88,9 +88,7 @@ def test_two_objects_of_a_kind_cannot_change_places(ours: Scene, kind: str) -> N
                 check_not_believed(ours, files, f"{one} and {two} have changed places", found=True)
 
 
-def test_nothing_of_another_repository_is_believed_beside_ours(
-    ours: Scene, theirs: Scene
-) -> None:
+def test_nothing_of_another_repository_is_believed_beside_ours(ours: Scene, theirs: Scene) -> None:
     ours.set_up()
     for name in all_kinds(theirs.files):
         if name not in ours.files:

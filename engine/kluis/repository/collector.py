@@ -189,9 +189,7 @@ def _weigh(
     return list(plans.values())
 
 
-def _is_missed(
-    index: Index, place: PackPlace, used: FrameSet, good: dict[PackName, int]
-) -> bool:
+def _is_missed(index: Index, place: PackPlace, used: FrameSet, good: dict[PackName, int]) -> bool:
     """True if a used frame of a pack that is gone lies nowhere else."""
     return any(
         contains(used.get(run, ()), n)

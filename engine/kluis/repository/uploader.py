@@ -53,15 +53,13 @@ class Nowhere:
 class ShardBuilder:
     """The parity of one set, built while its packs pass by."""
 
-    shard: memoryview = field(default_factory=lambda: make_room(PACK_LIMIT_BYTES))
-    size: int = 0  # of the largest member, and so of the shard
+    shard: memoryview | bytearray = field(default_factory=lambda: make_room(PACK_LIMIT_BYTES))
     members: list[Member] = field(default_factory=list)
     checks: list[bytes] = field(default_factory=list)
 
     def add(self, built: BuiltPack) -> None:
         """XORs one more pack in."""
         place = built.place
-        self.size = max(self.size, place.size)
         position = 0
         for part in built.parts:
             xor_into(self.shard, part, position)
@@ -71,7 +69,7 @@ class ShardBuilder:
 
     def finish(self, run: bytes, k: int) -> list[bytes | memoryview]:
         """The parity file as parts."""
-        shard = self.shard[: self.size]
+        shard = memoryview(self.shard)[: max(member.size for member in self.members)]
         checks = [*self.checks, parity.block_checks(shard)]
         return [parity.encode_shard_head(run, k, tuple(self.members), checks), shard]
 

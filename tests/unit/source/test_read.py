@@ -203,7 +203,7 @@ def test_racing_writers_never_stop_a_reader(tmp_path: Path, folder: int) -> None
                     assert file.read_at(buffer, 0) <= file.size
                     outcomes.add(file.change())
             except OSError as failure:
-                assert failure.errno == errno.ENOENT  # noqa: PT017 - both ways are right
+                assert failure.errno == errno.ENOENT
     finally:
         done.set()
         disturber.join()
