@@ -103,7 +103,8 @@ def test_golden_snapshots_are_restored_by_the_reader(
     done = read(unpacked, "restore", snapshot["id"], tmp_path / "out", GOLDEN["top"])
     assert describe(tmp_path / "out") == owed(snapshot["entries"])
     told = [line.removeprefix("/").split(": ", 1) for line in done.stderr.splitlines()]
-    assert {path: path in LEFT_OUT and LEFT_OUT[path] in why for path, why in told} == dict.fromkeys(LEFT_OUT, True)
+    fitting = {path: path in LEFT_OUT and LEFT_OUT[path] in why for path, why in told}
+    assert fitting == dict.fromkeys(LEFT_OUT, True)
     assert done.returncode == 3
     assert digests(unpacked) == before
 
@@ -323,7 +324,7 @@ def tree_of(reader: ModuleType, names: list[bytes], kind: int = 1) -> bytes:
 )  # fmt: skip
 def test_names_that_lead_elsewhere_are_refused(reader: ModuleType, names: list[bytes]) -> None:
     data = tree_of(reader, names)
-    fake = SimpleNamespace(content=lambda folder: iter([(data, len(data))]))
+    fake = SimpleNamespace(content=lambda _folder: iter([(data, len(data))]))
     with pytest.raises(ValueError, match="not allowed"):
         list(reader.Repository.entries(fake, SimpleNamespace(dedup=b"")))
 
@@ -332,7 +333,7 @@ def test_a_symlink_in_the_way_is_not_followed(reader: ModuleType, tmp_path: Path
     """Somebody puts a link where a folder or file is about to be made."""
     (tmp_path / "outside").mkdir()
     (tmp_path / "victim").write_text("mine")
-    fake = SimpleNamespace(code=0, tell=lambda *words: None, content=lambda e: iter(()))
+    fake = SimpleNamespace(code=0, tell=lambda *_words: None, content=lambda _e: iter(()))
     target = reader.Target(fake, str(tmp_path / "target"))
     (tmp_path / "target/folder").symlink_to(tmp_path / "outside")
     (tmp_path / "target/file").symlink_to(tmp_path / "victim")

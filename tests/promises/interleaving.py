@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 from kluis.storage.base import Storage
-from kluis.storage.traced import Request, TracedStorage
+from kluis.storage.traced import TracedStorage
 
 WAIT_SECONDS = 60.0
 
@@ -33,52 +32,51 @@ class AtOnce(Executor):
         return done
 
 
-@dataclass
 class Turns:
-    """Lets one thread go on at a time; each storage call is a place where another may be next."""
+    """Lets one client go on at a time; each storage call is a place where another may be next.
 
-    chance: random.Random
-    order: list[int] = field(default_factory=list)
-    script: list[int] = field(default_factory=list)  # what the first turns are to be
-    _lock: threading.Condition = field(default_factory=threading.Condition)
-    _living: set[int] = field(default_factory=set)
-    _turn: int | None = None
+    `script`: who is to be next at the first calls; then chance decides. `order` is what came.
+    """
 
-    def wait_for(self, client: int) -> None:
-        """Returns when it is this client's turn."""
-        with self._lock:
-            if self._turn == client or self._turn is None:
-                self._next()
-            if not self._lock.wait_for(lambda: self._turn == client, WAIT_SECONDS):
-                raise AssertionError(f"nobody gives client {client} a turn: {self.order[-20:]}")
+    def __init__(self, chance: random.Random, script: Sequence[int] = ()) -> None:
+        self.chance = chance
+        self.order: list[int] = []
+        self._script = list(script)
+        self._gates: list[threading.Semaphore] = []
+        self._living: list[int] = []
 
     def begin(self, clients: int) -> None:
-        """These will take turns; the first who waits for one starts."""
-        self._living = set(range(clients))
+        """So many will take turns; each waits at its gate before it does anything."""
+        self._gates = [threading.Semaphore(0) for _ in range(clients)]
+        self._living = list(range(clients))
+
+    def start(self) -> None:
+        """Opens the first gate."""
+        self._gates[self._pick()].release()
+
+    def wait(self, client: int) -> None:
+        """Returns when it is this client's turn."""
+        if not self._gates[client].acquire(timeout=WAIT_SECONDS):
+            raise AssertionError(f"nobody gives client {client} a turn: {self.order[-20:]}")
+
+    def give(self, client: int) -> None:
+        """The client whose turn it is gives it to the next, perhaps to itself."""
+        following = self._pick()
+        if following != client:
+            self._gates[following].release()
+            self.wait(client)
 
     def end(self, client: int) -> None:
-        """This client does nothing more."""
-        with self._lock:
-            self._living.discard(client)
-            if self._turn == client:
-                self._next()
+        """The client whose turn it is does nothing more."""
+        self._living.remove(client)
+        if self._living:
+            self._gates[self._pick()].release()
 
-    def _next(self) -> None:
-        """Gives the turn to a client that lives, by the script and then by chance.
-
-        One that has not come to its next call yet will find that it is its turn.
-        """
-        choice = sorted(self._living)
-        if not choice:
-            self._turn = None
-        elif self.script:
-            wanted = self.script.pop(0)
-            self._turn = wanted if wanted in choice else choice[0]
-        else:
-            self._turn = self.chance.choice(choice)
-        if self._turn is not None:
-            self.order.append(self._turn)
-        self._lock.notify_all()
+    def _pick(self) -> int:
+        wanted = self._script.pop(0) if self._script else self.chance.choice(self._living)
+        chosen = wanted if wanted in self._living else self._living[0]
+        self.order.append(chosen)
+        return chosen
 
 
 def interleaved(storage: Storage, acts: list[Act], turns: Turns) -> list[BaseException | None]:
@@ -87,12 +85,9 @@ def interleaved(storage: Storage, acts: list[Act], turns: Turns) -> list[BaseExc
     turns.begin(len(acts))
 
     def run(client: int, act: Act) -> None:
-        def before(request: Request) -> None:
-            if request.method not in ("trust_folders", "make_folders"):
-                turns.wait_for(client)
-
+        turns.wait(client)
         try:
-            act(TracedStorage(storage, before))
+            act(TracedStorage(storage, lambda _: turns.give(client)))
         except BaseException as error:  # noqa: BLE001 - the test judges it
             outcome[client] = error
         finally:
@@ -104,6 +99,7 @@ def interleaved(storage: Storage, acts: list[Act], turns: Turns) -> list[BaseExc
     ]
     for thread in threads:
         thread.start()
+    turns.start()
     for thread in threads:
         thread.join(WAIT_SECONDS * 2)
         assert not thread.is_alive(), f"it hangs: {turns.order[-20:]}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +18,14 @@ from kluis.operations.archiving import session
 from kluis.operations.backup import backup
 from kluis.operations.forget import forget
 from kluis.operations.prune import prune
+from kluis.operations.restore import restore
 from kluis.operations.verify import verify
 from kluis.options import (
     BackupOptions,
     Credentials,
     ForgetOptions,
     PruneOptions,
+    RestoreOptions,
     VerifyOptions,
 )
 from kluis.repository import merger, mover
@@ -104,12 +107,24 @@ class Client:
         with self.open(storage) as repository:
             forget(repository, ForgetOptions(ids=(gone,)), self.context())
 
-    def read(self, storage: Storage) -> None:
+    def restore(self, storage: Storage) -> None:
+        """Every file of a snapshot that stays, whatever is moved meanwhile."""
+        identity, expected = list(self.street.acknowledged.items())[-1]
+        target = self.street.house.folder / "target"
+        shutil.rmtree(target, ignore_errors=True)
         with self.open(storage) as repository:
-            for one in live(repository)[-1:]:
-                below = os.fsencode(self.street.house.source)
-                found = all_contents(repository, [one], below)[one]
-                assert found
+            options = RestoreOptions(snapshot=identity, target=os.fsencode(target))
+            result = restore(repository, options, self.context())
+        assert result.exit_status == 0, result
+        restored = on_disk(target)
+        for path, facts in expected.items():
+            assert restored[os.fsencode(target) + path] == facts
+
+    def verify(self, storage: Storage) -> None:
+        """Says that all is well, whatever is moved and deleted meanwhile."""
+        with self.open(storage) as repository:
+            result = verify(repository, VerifyOptions(level=1), self.context())
+        assert result.exit_status == 0, result.damages
 
     def context(self) -> Context:
         return Context(surroundings=self.clock)
@@ -150,7 +165,8 @@ PARTIES: dict[str, list[str]] = {
     "a writer, a prune and a forget": ["backup", "prune", "forget_one"],
     "two writers and a prune": ["backup", "backup", "prune"],
     "two prunes and a writer": ["prune", "prune", "backup"],
-    "a reader beside a prune": ["read", "prune", "backup"],
+    "a restore beside a prune": ["restore", "prune", "backup"],
+    "a verify beside a prune": ["verify", "prune", "backup"],
 }
 
 
@@ -212,7 +228,7 @@ def test_every_order_of_the_first_calls_is_safe(
     orders = list(itertools.product((0, 1), repeat=depth))
     chosen = random.Random(seed).sample(orders, trials(25, len(orders)))
     for number, order in enumerate(chosen):
-        turns = Turns(random.Random(f"{seed} {number}"), script=list(order))
+        turns = Turns(random.Random(f"{seed} {number}"), script=order)
         check_party(street, party, turns, f"seed {seed}, script {order}")
 
 

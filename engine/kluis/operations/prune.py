@@ -38,7 +38,12 @@ def prune(repository: Repository, options: PruneOptions, context: Context) -> Pr
     for _ in range(ATTEMPTS):
         context.events(Stage("planning"))
         index = load_index(repository.storage, repository.session, repository.ledger.state)
-        plan = make_plan(repository, index, rules)
+        try:
+            plan = make_plan(repository, index, rules)
+        except DamageError:
+            if repository.ledger.read_on():  # another prune took what this one counted on
+                continue
+            raise
         shown = _shown(plan, index)
         if not options.dry_run:
             merged = _carry_out(repository, index, plan, context)
