@@ -20,6 +20,7 @@ from kluis.storage.traced import TracedCalls
 from tests.crash.states import Drawn, snapshot
 from tests.promises.aftermath import Promised, check_aftermath
 from tests.promises.conftest import an_old_source as an_old_source
+from tests.promises.conftest import repeatable as repeatable
 from tests.promises.histories import Medium
 from tests.promises.scenes import VERBS, Scene, do_repair, lived_in, scene, with_damage
 from tests.repositories import PASSPHRASE

@@ -20,6 +20,7 @@ from kluis.storage.traced import TracedCalls
 from tests.crash.states import MODELS, Drawn, Model, State
 from tests.promises.aftermath import Chains, Promised, check_aftermath
 from tests.promises.conftest import an_old_source as an_old_source
+from tests.promises.conftest import repeatable as repeatable
 from tests.promises.histories import (
     History,
     Medium,

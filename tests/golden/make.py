@@ -31,6 +31,7 @@ START_NS = 1_750_000_000 * 10**9
 DAY_NS = 86400 * 10**9
 FILLERS = 66  # more than the 64 segments and records from which prune merges
 BLOCK_BYTES = 4096
+SPARSE_FROM_BYTES = 1 << 20  # below, a file system may have reasons of its own for few blocks
 LISTED_BLOCKS = 1100  # data blocks between holes: 2200 extents, so that they are listed
 
 _KINDS = {
@@ -69,7 +70,7 @@ def _entry(path: bytes, status: os.stat_result) -> dict[str, Any]:
     }
     if kind == stat.S_IFREG:
         entry["size"] = status.st_size
-        entry["sparse"] = status.st_blocks * 512 < status.st_size
+        entry["sparse"] = status.st_blocks * 512 < status.st_size > SPARSE_FROM_BYTES
         with open(path, "rb") as content:
             entry["sha256"] = hashlib.file_digest(content, "sha256").hexdigest()
     elif kind == stat.S_IFLNK:

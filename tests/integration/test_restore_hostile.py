@@ -104,7 +104,7 @@ def new_place(folder: Path) -> Place:
 
 
 def clear_flags(folder: Path) -> None:
-    """So that a file that a restore made immutable can be removed."""
+    """So that what a restore made immutable can be removed."""
     for path in folder.rglob("*"):
         if stat.S_IFMT(path.lstat().st_mode) in (stat.S_IFREG, stat.S_IFDIR):
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
@@ -139,15 +139,16 @@ def test_forged_trees_write_nothing_outside(tmp_path: Path, trials: Trials) -> N
         scene = Scene(top)
         scene.target.close()
         lay_out(scene.inside, entries)
+        scene.before = scene.state()  # to make a file through a link has touched what is there
         result = try_restore(
             place, scene.inside, overwrite=overwrite, delete=switches[0], verify=switches[1]
         )
+        clear_flags(scene.inside)
         scene.assert_untouched()
         assert sorted(os.listdir(top)) == ["outside", "target"]
         assert not any(path.is_block_device() for path in scene.inside.rglob("*"))
         assert not any(path.is_char_device() for path in scene.inside.rglob("*"))
         outcomes["restored" if result is not None and not result.damages else "refused"] += 1
-        clear_flags(scene.inside)
         shutil.rmtree(top)
 
     try_one()

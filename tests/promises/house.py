@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
+import threading
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +26,7 @@ from kluis.storage.between import Unsynced
 from kluis.storage.calls import Calls
 from kluis.storage.local import LocalStorage
 from tests.contents import Contents, on_disk
-from tests.repositories import KDF_MEMORY_BYTES, PASSPHRASE, Place
+from tests.repositories import KDF_MEMORY_BYTES, PASSPHRASE, Clock, Place
 
 FILES = 20
 SMALL_BYTES = 6000
@@ -35,9 +38,27 @@ ALL_GOES = PruneOptions(max_unused=Limit(size=0))
 
 
 @dataclass
+class SeededMachine(Clock):
+    """A machine whose clock a test sets and whose randomness follows from a number."""
+
+    seed: str = ""
+    _drawn: Counter[str] = field(default_factory=Counter)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def random(self, size: int) -> bytes:
+        """The pool that seals draws for itself, so that its threads disturb no other's order."""
+        place = "pool" if threading.current_thread().name.startswith("kluis") else "control"
+        with self._lock:
+            self._drawn[place] += 1
+            number = self._drawn[place]
+        return hashlib.shake_256(f"{self.seed}/{place}/{number}".encode()).digest(size)
+
+
+@dataclass
 class House(Place):
     """A repository whose storage calls a test chooses, and what was promised about it."""
 
+    clock: Clock = field(default_factory=SeededMachine)
     calls: Calls = field(default_factory=Unsynced)
     sound: bool = True  # whether the medium counts as one that loses no names
     passphrase: bytes = PASSPHRASE
@@ -103,7 +124,8 @@ def quiet(house: House) -> Context:
 def make_house(folder: Path, chance: random.Random, large_bytes: int = LARGE_BYTES) -> House:
     """A house with a source, and no repository yet."""
     folder.mkdir(parents=True, exist_ok=True)
-    house = House(folder, large_bytes=large_bytes)
+    machine = SeededMachine(seed=str(chance.getrandbits(64)))
+    house = House(folder, clock=machine, large_bytes=large_bytes)
     house.source.mkdir()
     for number in range(FILES):
         house.write(f"d{number % 4}/f{number}", some_bytes(chance))

@@ -34,7 +34,7 @@ from kluis.storage.base import Storage
 from kluis.storage.memory import MemoryStorage
 from tests.contents import Contents, all_contents, live, on_disk
 from tests.crash.states import snapshot
-from tests.promises.house import ALL_GOES, House, make_house
+from tests.promises.house import ALL_GOES, House, SeededMachine, make_house
 from tests.promises.interleaving import Act, AtOnce, Turns, interleaved
 from tests.promises.scenes import fill_folder
 from tests.repositories import DAY_NS, PASSPHRASE, Clock
@@ -66,7 +66,8 @@ class Street:
         for number, cache in enumerate(self.caches):
             fill_folder(self.house.folder / f"cache{number}", cache)
             offset = skew.choice((0, 0, TEN_YEARS_NS, -TEN_YEARS_NS))
-            clock = Clock(self.house.clock.time_ns + offset)
+            seed = f"{skew.getrandbits(64)}"
+            clock = SeededMachine(self.house.clock.time_ns + offset, seed)
             clients.append(Client(self, number, clock, {}, []))
         return clients
 

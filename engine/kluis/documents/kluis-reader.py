@@ -7,10 +7,10 @@
     kluis-reader.py REPOSITORY ls SNAPSHOT [PATH]
     kluis-reader.py REPOSITORY restore SNAPSHOT TARGET [PATH]
 
-SNAPSHOT is the beginning of an id, or `latest`. The passphrase comes from --password-file FILE, the
-variable KLUIS_PASSWORD, or is typed. Needs Python 3.9 with PyNaCl 1.6, zstandard, blake3, or newer.
+SNAPSHOT is the beginning of an id, or `latest`, made last. The passphrase: in --password-file FILE,
+in KLUIS_PASSWORD, or typed. Needs Python 3.9 with PyNaCl 1.6, zstandard, blake3, or newer ones.
 It only reads the repository, and writes only below TARGET, a new or empty folder. Owners are set by
-number, by root; devices, setuid, capabilities, flags of chattr and birth times are left out.
+number, by root; devices, sockets, setuid, capabilities, chattr's flags, birth times are left out.
 Exit codes: 0 all is well, 1 failed, 2 wrong usage, 3 something could not be made or set (named),
 4 damage (named; no damaged file is left behind), 10 no repository, 12 wrong passphrase.
 """
@@ -54,13 +54,13 @@ segment: u4 16 33 [older] [set]; older: 16 u4 33; set: 16 u4 shards [pack]; pack
 group: 16 u4 u1 blob blob; extras: u4 blob [xattr]; xattr: blob blob"""
 ROWS = dict(row.split(": ") for row in re.split("; |\n", TABLE))
 EVENTS = ",roles,mark,[16],[16] text,[16],held,16,[33] [16],mark,[uses],[uses],read,40,checkpoint"
-ROLES, MADE, ENDED, FORGOTTEN, UNFORGOTTEN, _, _, DOOMED, COPIED = range(1, 10)
+ROLES, MADE, ENDED, FORGOTTEN, UNFORGOTTEN, HELD, RELEASED, DOOMED, COPIED = range(1, 10)
 CHECKPOINT, OWNER, AGENT, OPERATOR = 14, 1, 2, 3
 MAY_SIGN = {OWNER: range(15), AGENT: (MADE, ENDED), OPERATOR: (*range(ENDED, 13), CHECKPOINT)}
 ENTRY, RECORD = struct.Struct("<HHIBBHIII32s32s64s"), struct.Struct("<BBHIIIIIQq8xI4xQQ32s")
 U4, U8, ZERO16, ZERO32 = struct.Struct("<I"), struct.Struct("<Q"), bytes(16), bytes(32)
-DATA, TREES, FILE, DIRECTORY, SYMLINK, MIB = 1, 2, 1, 2, 3, 1 << 20
-LINKED, LISTED, INCOMPLETE, SPECIAL = 1, 2, 4, {4: 0o010000, 7: 0o140000}  # fifo, socket
+DATA, TREES, FILE, DIRECTORY, SYMLINK, FIFO, MIB = 1, 2, 1, 2, 3, 4, 1 << 20
+LINKED, LISTED, INCOMPLETE = 1, 2, 4
 # Whatever is raised where bytes do not fit, do not open, or are not there.
 BAD = (OSError, ValueError, KeyError, IndexError, struct.error, CryptoError, zstandard.ZstdError)
 
@@ -201,31 +201,34 @@ class Repository:
         return n, blake3(data).digest(), previous, author, events
 
     def read_ledger(self) -> None:
-        """Finds the snapshots (6.2). What `ended` and `held` forbid, honest writers do not do."""
-        records, forgotten, self.marks = list[Any](), set[bytes](), dict[bytes, Any]()
+        """Finds the snapshots (6.2): run to (mark, maker), or to None where none may count."""
+        records, forgotten, held, self.marks = list[Any](), set[bytes](), set(), dict[bytes, Any]()
         for (name,) in self.names("ledger", r"(\d{8,})"):
             found = self.whole(f"ledger/{name}", partial(self.record, int(name)))
             records += [found] if found else []
             if found and found[4][0][0] == CHECKPOINT: break
         before = records[-1][2] if records and records[-1][4][0][0] == CHECKPOINT else ZERO32
         for n, digest, previous, author, events in reversed(records):
-            may = MAY_SIGN.get(self.role(author, 1 << 64), ())
-            good = all(number in may for number, _ in events)
+            role = self.role(author, 1 << 64)
+            good = all(number in MAY_SIGN.get(role, ()) for number, _ in events)
             if not good: self.tell(4, f"ledger/{n:08}", "signed by one who may not: passed over")
             elif previous != before: self.tell(4, f"ledger/{n:08}", "what came before is missing")
             before = digest if good else before
-            for number, value in events if good else []:
-                if number == CHECKPOINT:
-                    self.roles, live, since, doomed = value[:4]
+            for kind, value in events if good else []:
+                if kind == CHECKPOINT:
+                    self.roles, live, since, doomed, holds = value[:5]
                     marks = sorted(live + [mark for mark, _ in since], key=lambda mark: mark[8])
                     self.marks = {**dict.fromkeys(doomed), **{m[0]: (m, b"") for m in marks}}
-                    forgotten = {mark[0] for mark, _ in since}
-                elif number in (MADE, COPIED):
-                    self.marks.setdefault(value[0], (value, author if number == MADE else b""))
-                elif number == FORGOTTEN: forgotten.update(value[0])
-                elif number == UNFORGOTTEN: forgotten.difference_update(value)
-                elif number == DOOMED: self.marks.update(dict.fromkeys(forgotten & {*value[1]}))
-                elif number == ROLES and value[0] >= self.roles[0]: self.roles = value
+                    forgotten, held = {mark[0] for mark, _ in since}, {run for run, _ in holds}
+                elif kind in (MADE, COPIED):
+                    self.marks.setdefault(value[0], (value, author if kind == MADE else b""))
+                elif kind == ENDED and role != AGENT: self.marks = dict.fromkeys(value) | self.marks
+                elif kind == HELD: held.add(value[0])
+                elif kind == RELEASED: held.discard(value)
+                elif kind == FORGOTTEN: forgotten.update({*value[0]} - held)
+                elif kind == UNFORGOTTEN: forgotten.difference_update(value)
+                elif kind == DOOMED: self.marks.update(dict.fromkeys(forgotten & {*value[1]}))
+                elif kind == ROLES and value[0] >= self.roles[0]: self.roles = value
         self.live = [mark for run, mark in self.marks.items() if mark and run not in forgotten]
 
     def role(self, key: bytes, at: int) -> int:  # when the ledger had so many records; 0: none
@@ -300,8 +303,7 @@ class Repository:
             at, lists = at + entry[6], lists + entry[8]
         return found
 
-    def open_frame(self, run: bytes, n: int) -> Any:
-        """A frame, from whichever pack has it whole."""
+    def open_frame(self, run: bytes, n: int) -> Any:  # from whichever pack has it whole
         for deep in (False, True):
             for pack in self.places(deep).get((run, n >> 4), ()):
                 with suppress(*BAD): return self.load(*self.head(pack)[run, n])
@@ -416,8 +418,8 @@ class Target:
             if e.kind == DIRECTORY: self.folder(e, path)
             return
         if e.number in self.links:
-            link = partial(os.link, self.links[e.number], e.name, src_dir_fd=self.top)
-            if self.attempt(path, "no link", link, dst_dir_fd=here): return
+            how: Any = {"src_dir_fd": self.top, "dst_dir_fd": here, "follow_symlinks": False}
+            if self.attempt(path, "no link", os.link, self.links[e.number], e.name, **how): return
         if e.kind == DIRECTORY:
             os.mkdir(e.name, 0o700, dir_fd=here)
             fd = self.here = os.open(e.name, os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
@@ -429,8 +431,8 @@ class Target:
                 os.unlink(e.name, dir_fd=here)
                 return os.close(fd)
         elif e.kind == SYMLINK: os.symlink(e.link, e.name, dir_fd=here)
-        elif e.kind in SPECIAL: os.mknod(e.name, SPECIAL[e.kind] | e.mode & 0o777, dir_fd=here)
-        else: raise OSError("it is a device")
+        elif e.kind == FIFO: os.mkfifo(e.name, e.mode & 0o777, dir_fd=here)
+        else: raise OSError("it is a device or a socket")
         self.metadata(e, path, fd)
         if fd is not None: os.close(fd)
         if e.number: self.links[e.number] = path[1:]
@@ -458,8 +460,7 @@ class Target:
 
 def passphrase(file: str | None) -> bytes:
     if file:
-        with open(file, "rb") as opened: text = opened.read().removeprefix(b"\xef\xbb\xbf")
-        return text.rstrip(b"\r\n")
+        with open(file, "rb") as f: return f.read().removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n")
     if "KLUIS_PASSWORD" not in os.environ and not sys.stdin.isatty():
         stop(12, "no passphrase: set KLUIS_PASSWORD or give --password-file")
     return os.environb.get(b"KLUIS_PASSWORD") or getpass.getpass("passphrase: ").encode()
@@ -484,7 +485,7 @@ def main() -> int:
     e = repository.snapshot(*named[0]) or stop(4, "this snapshot cannot be opened")
     for part in [part for part in path.split(b"/") if part]:
         inside = (one for one in repository.entries(e) if one.name == part)
-        e = (e.kind == DIRECTORY and next(inside, None)) or stop(1, f"{shown(path)}: not there")
+        e = (e.kind == DIRECTORY and next(inside, None)) or stop(1, f"no /{shown(path)} in it")
     target = Target(repository, asked.words[1] if asked.verb == "restore" else None)
     top = b"/" + path if path and asked.verb == "ls" else b""
     if e.kind == DIRECTORY: target.attempt(top, "all or part of it is lost", target.folder, e, top)

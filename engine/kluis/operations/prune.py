@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from kluis.errors import BusyError, DamageError, FormatError, NoSpaceError
@@ -12,6 +13,7 @@ from kluis.options import PruneOptions
 from kluis.repository import merger
 from kluis.repository.access import Repository
 from kluis.repository.collector import Plan, Rules, list_packs, make_plan
+from kluis.repository.durable import reliable
 from kluis.repository.index import Index, ListedSegment, load_index
 from kluis.repository.ledger import LedgerMovedError
 from kluis.repository.mover import Movers, move
@@ -165,6 +167,7 @@ def _tidy(repository: Repository) -> tuple[int, int]:
     """Merges segments and ledger records where there are many."""
     state, storage = repository.ledger.state, repository.storage
     index = load_index(storage, repository.session, state)
+    reliable(repository, index, {})
     merged = merger.worth_merging(index, state)
     if merged and not _merge(repository, merged):
         return 0, 0
@@ -190,10 +193,20 @@ def _merge(repository: Repository, merged: list[ListedSegment]) -> bool:
             storage.barrier()
             return False
         movers.ended()
-    for item in merged:
-        storage.delete(item.name)
-    storage.barrier()
+    # First what an interrupted merge left: these no longer hide it.
+    there = {name for name, _ in storage.list(names.INDEX)}
+    for objects in (there & set(_stood_for(merged)), {item.name for item in merged}):
+        for name in sorted(objects):
+            storage.delete(name)
+        if objects:
+            storage.barrier()
     return True
+
+
+def _stood_for(merged: list[ListedSegment]) -> Iterator[str]:
+    for item in merged:
+        for old in item.body.stands_for:
+            yield names.numbered(names.INDEX, old.run, old.k)
 
 
 def _checkpoint(repository: Repository, still_open: list[bytes], index: Index) -> int:

@@ -31,6 +31,7 @@ from kluis.repository.state import subtract
 from kluis.results import Healed, RepairResult
 
 ROUNDS = 3
+LOOKS = 5
 
 
 @dataclass
@@ -60,10 +61,7 @@ def repair(repository: Repository, options: RepairOptions, context: Context) -> 
     for _ in range(ROUNDS):
         work.failed.clear()
         context.events(Stage("reading every stored byte"))
-        index = load_index(repository.storage, repository.session, repository.ledger.state)
-        findings = list(_findings(repository, index))
-        if findings and repository.ledger.read_on():
-            continue  # a prune may have moved and deleted what was looked for
+        index, findings = _look(repository)
         if not findings or not _round(work, index, findings):
             break
         repository.ledger.read()
@@ -74,6 +72,19 @@ def repair(repository: Repository, options: RepairOptions, context: Context) -> 
         tuple(_unhealed(work)),
         options.dry_run,
         repository.surroundings.monotonic() - begun,
+    )
+
+
+def _look(repository: Repository) -> tuple[Index, list[Finding]]:
+    """All that is wrong; looks again where a prune may have taken what was looked for."""
+    for _ in range(LOOKS):
+        index = load_index(repository.storage, repository.session, repository.ledger.state)
+        findings = list(_findings(repository, index))
+        if not findings or not repository.ledger.read_on():
+            return index, findings
+    raise BusyError(
+        "others wrote to the repository each time that repair had looked at it; nothing is lost. "
+        "Next: run it again"
     )
 
 

@@ -147,6 +147,7 @@ class _Walk:
             options.exclude,
             options.exclude_any_case,
         )
+        self._choosy = bool(self._filter.include or self._filter.exclude)
         self._levels: list[Level] = []
         self._where = bytearray()
         self._owners = Owners()
@@ -247,8 +248,10 @@ class _Walk:
         """One entry: placed if it was chosen; gone into if something in it may be."""
         is_folder = entry.kind == tree.DIRECTORY
         folder = level.path(self._where)
-        path = joined(folder, entry.name) if folder else entry.name
-        chosen, below = self._filter.judge(b"/" + path, is_folder)
+        chosen, below = True, is_folder
+        if self._choosy:
+            path = joined(folder, entry.name) if folder else entry.name
+            chosen, below = self._filter.judge(b"/" + path, is_folder)
         if is_folder:
             if below:
                 self._enter(level, entry, chosen)

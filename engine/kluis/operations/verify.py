@@ -24,6 +24,7 @@ from kluis.repository.trees import TreeReader, content_of, open_trees, root_cont
 from kluis.results import VerifyResult
 
 FILES_NAMED = 1000
+LOOKS_AGAIN = 3
 
 
 @dataclass
@@ -64,29 +65,24 @@ class Work:
 def verify(repository: Repository, options: VerifyOptions, context: Context) -> VerifyResult:
     """Everything that is wrong with the store, up to the level asked for; goes on to the end."""
     begun = repository.surroundings.monotonic()
-    state = repository.ledger.state
-    context.events(Stage("checking structure"))
-    index = load_index(repository.storage, repository.session, state)
-    work = Work(repository, context, index, Checker(repository, index))
-    _structure(work)
-    if options.level >= 1:
-        context.events(Stage("reading every stored byte"))
-        _stored_bytes(work, options.level)
-    if options.level >= 2:
-        context.events(Stage("recomputing digests"))
-        _contents(work)
+    work = _look(repository, options.level, context)
+    for _ in range(LOOKS_AGAIN):
+        if not work.findings or not repository.ledger.read_on():
+            break
+        work = _look(repository, options.level, context)  # a prune took what was looked for
     if options.level >= 1 and not work.findings:
         empty_quarantine(repository)
         _remember_reading(work, options.level)
     repository.remember()
-    oldest, never = read_dates(repository, index)
+    state = repository.ledger.state
+    oldest, never = read_dates(repository, work.index)
     return VerifyResult(
         level=options.level,
         damages=tuple(_damages(work)),
         regressions=repository.regressions,
         snapshots=len(state.live),
-        packs=len(index.packs),
-        segments=len(index.segments),
+        packs=len(work.index.packs),
+        segments=len(work.index.segments),
         records=len(repository.ledger.digests),
         frames=work.frames,
         objects=work.checker.checked,
@@ -96,6 +92,21 @@ def verify(repository: Repository, options: VerifyOptions, context: Context) -> 
         bytes_never_read=never,
         duration_seconds=repository.surroundings.monotonic() - begun,
     )
+
+
+def _look(repository: Repository, level: int, context: Context) -> Work:
+    """All that is wrong by the ledger as read."""
+    context.events(Stage("checking structure"))
+    index = load_index(repository.storage, repository.session, repository.ledger.state)
+    work = Work(repository, context, index, Checker(repository, index))
+    _structure(work)
+    if level >= 1:
+        context.events(Stage("reading every stored byte"))
+        _stored_bytes(work, level)
+    if level >= 2:
+        context.events(Stage("recomputing digests"))
+        _contents(work)
+    return work
 
 
 def _structure(work: Work) -> None:

@@ -8,7 +8,7 @@ damage where no snapshot needs it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from kluis.errors import DamageError, NotFoundError, StorageError
 from kluis.format import crypt, names
@@ -19,6 +19,7 @@ from kluis.repository.access import Repository
 from kluis.repository.index import Index, ListedSegment
 from kluis.repository.packs import check_name
 from kluis.repository.rebuild import SHARD_LIMIT_BYTES
+from kluis.repository.state import LedgerState
 
 SYNCED = "synced"
 _ENTRY_BYTES = 20
@@ -33,13 +34,14 @@ def reliable(
     """
     fresh = [item for item in unknown(repository, index) if _key(item) not in index.looked_at]
     known = read_durable(repository)
+    weak = unknown_packs(repository, index) if fresh else set()
     for item in fresh:
         index.looked_at.add(_key(item))
         try:
             _sync(repository, item)
             known.add(_key(item))
         except (DamageError, NotFoundError, StorageError):
-            index.unsafe.update(_packs(item))
+            index.unsafe.update(weak.intersection(item.packs()))
     if fresh:
         note_durable(repository, known & set(index.segments))
     return {pack: size for pack, size in listed.items() if pack not in index.unsafe}
@@ -56,17 +58,25 @@ def unknown(repository: Repository, index: Index) -> list[ListedSegment]:
     return [
         item
         for (run, k), item in index.segments.items()
-        if run not in made and k == last[run] and (run, k) not in known
+        if run not in made
+        and k == last[run]
+        and (run, k) not in known
+        and not _is_merged(item, state)
     ]
+
+
+def _is_merged(item: ListedSegment, state: LedgerState) -> bool:
+    """True for what stands for others: only what was known to be durable is listed there."""
+    return bool(item.body.stands_for) and item.has_ended(state)
 
 
 def unknown_packs(repository: Repository, index: Index) -> set[PackName]:
     """The packs that only such segments list."""
     weak = {_key(item) for item in unknown(repository, index)}
     firm = {
-        pack for key, item in index.segments.items() if key not in weak for pack in _packs(item)
+        pack for key, item in index.segments.items() if key not in weak for pack in item.packs()
     }
-    return {pack for key in weak for pack in _packs(index.segments[key])} - firm
+    return {pack for key in weak for pack in index.segments[key].packs()} - firm
 
 
 def note_durable(repository: Repository, segments: Iterable[tuple[bytes, int]]) -> None:
@@ -112,9 +122,3 @@ def _sync_shard(repository: Repository, parity_set: ParitySet) -> None:
 
 def _key(item: ListedSegment) -> tuple[bytes, int]:
     return item.run, item.k
-
-
-def _packs(item: ListedSegment) -> Iterator[PackName]:
-    for parity_set in item.body.sets:
-        for place in parity_set.packs:
-            yield PackName(place.shelf, place.digest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
@@ -65,6 +65,16 @@ class ListedSegment:
     size: int
     body: Segment
     certificate: Certificate
+
+    def packs(self) -> Iterator[PackName]:
+        """Every pack that it lists."""
+        for parity_set in self.body.sets:
+            for place in parity_set.packs:
+                yield PackName(place.shelf, place.digest)
+
+    def has_ended(self, state: LedgerState) -> bool:
+        """True if its run signs nothing more."""
+        return state.has_ended(self.run, self.certificate.head, self.certificate.maker)
 
 
 @dataclass
@@ -215,13 +225,16 @@ def _load_once(storage: Storage, session: Session, state: LedgerState) -> tuple[
             found.append(ListedSegment(name, run, k, digest, size, listed, certificate))
     owner = session.owner_verify
     trusted = [item for item in found if state.may_carry(item.certificate.maker, owner)]
+    # One whose run has not ended may still go again: it says nothing against the others.
+    ended = [item for item in trusted if item.has_ended(state)]
+    hidden = _replaced(ended, found)
     replaced = _replaced(trusted, found)
     index.stood_for.update(
         old.digest for item in trusted for old in item.body.stands_for if old.digest is not None
     )
     index.replaced |= replaced
     for item in sorted(found, key=lambda item: item not in trusted):
-        if (item.run, item.k) in replaced:
+        if (item.run, item.k) in hidden:
             continue
         if item not in trusted and not _is_own(item):
             index.problems[item.name] = f"{item.name} lists frames of runs that are not its own"

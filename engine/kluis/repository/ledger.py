@@ -83,24 +83,23 @@ class Ledger:
             )
 
     def read_on(self) -> bool:
-        """Reads what others appended since; True if there was anything.
+        """Reads what others appended since; True if anything of it counts.
 
         Where a checkpoint took the place of what was not read yet, all is read again: who
         calls has to list packs and segments again in any case.
         """
+        before = self.state.head, self.state.head_digest
         fresh = [n for n in self._numbers() if n > self.state.head]
-        if not fresh:
-            return False
-        if fresh != list(range(self.state.head + 1, fresh[-1] + 1)):
+        if fresh and fresh != list(range(self.state.head + 1, fresh[-1] + 1)):
             self.read()
-            return True
+            fresh = []
         for n in fresh:
             record, digest = self._load(n)
             if record is not None and record.previous != self.state.head_digest:
                 self.read()
-                return True
+                break
             self._fold(n, record, digest)
-        return True
+        return (self.state.head, self.state.head_digest) != before
 
     def append(self, events: tuple[Event, ...], signer: Signer, surroundings: Surroundings) -> None:
         """Appends one record to the head that was read; durable, with its twin, on return.
@@ -273,8 +272,11 @@ class Ledger:
             name = names.ledger(n)
             data = read_or_none(self.storage, name)
             if data is not None and n not in self.broken:
-                self.storage.sync(name)
-                self._complete_twin(names.twin(name), data)
+                try:
+                    self.storage.sync(name)
+                    self._complete_twin(names.twin(name), data)
+                except NotFoundError:
+                    pass  # a checkpoint has taken its place
             self.without_twin.discard(n)
 
     def _complete_twin(self, twin: str, data: bytes) -> None:

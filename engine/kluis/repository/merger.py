@@ -27,11 +27,14 @@ DIGESTS_KEPT = 4096
 
 
 def worth_merging(index: Index, state: LedgerState) -> list[ListedSegment]:
-    """Segments of ended runs, if there are many or many of them list only doomed packs."""
+    """Segments of ended runs, if there are many or many of them list only doomed packs.
+
+    Not those whose packs are not all known to be durable: who reads a merged one asks no more.
+    """
     ended = [
         item
-        for (run, _), item in index.segments.items()
-        if state.has_ended(run, item.certificate.head, item.certificate.maker)
+        for item in index.segments.values()
+        if item.has_ended(state) and not any(pack in index.unsafe for pack in item.packs())
     ]
     dead = sum(not _living_sets(item, state) for item in ended)
     if len(ended) >= SEGMENTS_MERGED_FROM or (dead > 1 and 2 * dead >= len(ended)):

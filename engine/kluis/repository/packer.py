@@ -81,8 +81,12 @@ def looks_compressible(data: bytes | bytearray | memoryview) -> bool:
     if len(view) > PROBE_BYTES:
         step = (len(view) - PROBE_SAMPLE_BYTES) // (PROBE_BYTES // PROBE_SAMPLE_BYTES - 1)
         starts = range(0, len(view) - PROBE_SAMPLE_BYTES + 1, step)
-        view = memoryview(b"".join(view[at : at + PROBE_SAMPLE_BYTES] for at in starts))
-    return len(_compressor(1).compress(view)) < len(view) * GAIN_SHARE
+        sample = b"".join([view[at : at + PROBE_SAMPLE_BYTES] for at in starts])
+    else:
+        sample = bytes(view)
+    if sample.isascii():  # each byte has a bit that says nothing
+        return True
+    return len(_compressor(1).compress(sample)) < len(sample) * GAIN_SHARE
 
 
 def _compressor(level: int) -> zstandard.ZstdCompressor:

@@ -92,6 +92,7 @@ def _add(repository: Repository, found: Found, pack: PackName) -> None:
         try:
             data = repository.storage.get(name, PACK_LIMIT_BYTES)
             check_name(name, data)
+            repository.storage.sync(name)
         except (DamageError, NotFoundError):
             data = rebuild_pack(repository.storage, found.shards.get(pack), pack)
         opened = open_pack(name, data, session, state)

@@ -28,7 +28,9 @@ from kluis.storage.journal import JournalReader, JournalRecord, JournalWriter
 FINGERPRINT_BYTES = 16
 MARK_BYTES = 16
 # Of head and journal: what an older kluis left behind is read by no newer one.
-LAYOUT = 2
+LAYOUT = 3
+# Longer listings are compressed in parts, so that no copy of all of them is made.
+WHOLE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,7 @@ def walk_key(path: bytes) -> bytes:
 
 # fingerprint, racy, files, others, size; tree: size, digest, listed; how many extents and runs.
 _HEAD = struct.Struct(f"<{FINGERPRINT_BYTES}s?QQQQ{DIGEST_BYTES}s?II")
+_LISTING = struct.Struct("<III")
 _RUN = struct.Struct(f"<{RUN_BYTES}sI")
 _RANGE = struct.Struct("<II")
 
@@ -157,7 +160,8 @@ class ScanCache:
         self._writer: JournalWriter | None = None
         self._writing: AliveMark | None = None
         self._next: Remembered | None = None
-        self._compressor = zstandard.ZstdCompressor(level=1)
+        # Half the time of level 1, and hardly larger.
+        self._compressor = zstandard.ZstdCompressor(level=-1)
         self._reader = JournalReader(self._path) if use_old else None
         self._old_mark, self.last = self._read_head()
         self.head = self.last if self._begins_as_its_head() else None
@@ -202,7 +206,8 @@ class ScanCache:
             return None
         try:
             reader = Reader(expand_small(data, "scan cache"), "scan cache")
-            records, names, tree = reader.blob(), reader.blob(), reader.blob()
+            lengths = reader.u32(), reader.u32(), reader.u32()
+            records, names, tree = map(reader.raw, lengths)
             listed = dict(read_list(reader, 8, lambda r: (r.blob(), read_frames(r))))
         except FormatError:
             return None
@@ -228,19 +233,26 @@ class ScanCache:
         if self._mark is None:
             return
         key = walk_key(path)
-        fields = Writer()
-        fields.blob(listing.records)
-        fields.blob(listing.names)
-        fields.blob(listing.tree)
-        fields.u32(len(listing.listed))
-        for name, frames in listing.listed.items():
-            fields.blob(name)
-            write_frames(fields, frames)
-        body = self._compressor.compress(fields.bytes())
+        body = self._compress(listing)
         with self._giving_up():
             if self._writer is None:
                 self._writer = self._begin(key)
             self._writer.add(key, _encode(*fingerprint, tally, *stored), body)
+
+    def _compress(self, listing: Listing) -> bytes:
+        fields = Writer()
+        fields.u32(len(listing.listed))
+        for name, frames in listing.listed.items():
+            fields.blob(name)
+            write_frames(fields, frames)
+        blobs = [listing.records, listing.names, listing.tree, fields.bytes()]
+        lengths = _LISTING.pack(*map(len, blobs[:3]))
+        size = len(lengths) + sum(map(len, blobs))
+        if size < WHOLE_BYTES:
+            return self._compressor.compress(b"".join((lengths, *blobs)))
+        pressing = self._compressor.compressobj(size=size)
+        parts = [pressing.compress(part) for part in (lengths, *blobs)]
+        return b"".join((*parts, pressing.flush()))
 
     def _begin(self, key: bytes) -> JournalWriter:
         """Starts the new journal with all directories before `key`, which were unchanged."""

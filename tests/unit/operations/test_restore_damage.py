@@ -1,21 +1,27 @@
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from kluis.errors import KluisError
 from kluis.events import DamageFound, Warning_
 from kluis.format import tree
 from kluis.format.frame import TREE
 from kluis.format.tree import Extent
 from kluis.operations.restore import restore
-from kluis.options import RestoreOptions
+from kluis.options import Credentials, RestoreOptions
+from kluis.repository.access import open_repository
 from kluis.repository.index import Index, Location, load_index
 from kluis.results import RestoreResult
+from kluis.storage.faulty import Fault, FaultyCalls
+from kluis.storage.local import LocalStorage
 from tests.integration.source_copy import portrait
-from tests.repositories import Place, make_place
+from tests.repositories import PASSPHRASE, Place, make_place
 
 
 @pytest.fixture
@@ -25,7 +31,7 @@ def place(tmp_path: Path) -> Place:
     for number in range(6):
         made.write(f"small/{number}", os.urandom(40_000))
     for number in range(3):
-        made.write(f"large/{number}", os.urandom(2_500_000))
+        made.write(f"large/{number}", os.urandom(1_200_000))
     made.write("text/one", "words " * 50_000)
     os.link(made.source / "large/1", made.source / "large/twin of 1")
     made.write("copy of small 3", (made.source / "small/3").read_bytes())
@@ -206,3 +212,68 @@ def test_an_extent_that_leads_to_other_bytes_is_found(
     assert lost(result) == {place.path(f"docs/{name}") for name in ("x", "y", "z")}
     assert list((target / "docs").iterdir()) == []
     check_the_rest(place, target, lost(result))
+
+
+def restored_with(place: Place, target: Path, fault: Fault) -> tuple[RestoreResult | None, bool]:
+    """The result, None if the restore gave up with an error; and whether the fault was met."""
+    calls = FaultyCalls()
+    options = RestoreOptions(path=place.path(), target=bytes(target))
+    storage = LocalStorage(place.location, calls=calls)
+    with open_repository(
+        storage, Credentials(PASSPHRASE), str(place.cache), place.clock
+    ) as repository:
+        calls.faults = [replace(fault, index=fault.index + calls.count["read"])]
+        try:
+            result = restore(repository, options, place.context())
+        except KluisError as error:
+            assert error.exit_status != 0
+            return None, bool(calls.hit)
+    return result, bool(calls.hit)
+
+
+@pytest.mark.parametrize("lasting", [False, True])
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENODEV])
+def test_a_medium_that_fails_anywhere_gives_no_wrong_file(
+    place: Place, tmp_path: Path, number: int, lasting: bool
+) -> None:
+    """At each read in turn: with exit 0 all is right, else what is there is, or is named."""
+    index, ends = 0, set()
+    while True:
+        fault = Fault("read", index, number, lasting)
+        result, hit = restored_with(place, tmp_path / "out", fault)
+        if not hit:
+            break
+        missing = lost(result) if result is not None else set()
+        if result is not None and result.exit_status == 0:
+            assert portrait(bytes(tmp_path / "out")) == portrait(bytes(place.source))
+        elif result is not None:
+            assert missing
+            if place.path() not in missing:
+                check_the_rest(place, tmp_path / "out", missing)
+        assert_no_part(place, tmp_path / "out")
+        ends.add(None if result is None else result.exit_status)
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        index += 2
+    assert not lasting or ends & {None, 4}
+
+
+def test_a_bit_that_flips_on_the_way_from_the_medium_is_noticed(
+    place: Place, tmp_path: Path
+) -> None:
+    index = 0
+    while True:
+        result, hit = restored_with(place, tmp_path / "out", Fault("read", index, flip=True))
+        if not hit:
+            break
+        assert_no_part(place, tmp_path / "out")
+        if result is not None and result.exit_status == 0:
+            assert portrait(bytes(tmp_path / "out")) == portrait(bytes(place.source))
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        index += 2
+
+
+def assert_no_part(place: Place, target: Path) -> None:
+    """Each file that is there has all its bytes."""
+    for path in target.rglob("*"):
+        if path.is_file():
+            assert path.read_bytes() == (place.source / path.relative_to(target)).read_bytes()

@@ -130,23 +130,26 @@ class DirectoryArchiver:
         directory = work.directory
         before = self._before(directory, old)
         self._rebuilder.rebuild(work, before, {name: d.tree for name, d in children.items()})
-        parts = [part for part in work.parts if part is not None]
-        data = encode_tree(parts)
+        data, tally = self._encode(work)
         content, tree_frames = self.files.tree(data)
         work.frames |= tree_frames
         uses = merge((frame_set(work.frames), *work.listed.values()))
-        tally = tally_of(parts)
         self._count(tally, uses)
         racy = bool(work.spoiled) or directory.incomplete or bool(directory.unreadable)
         racy = racy or any_racy(work.records, *self.basis.racy)
-        remembered = Listing(work.records, directory.names, data, work.listed)
-        stored = (content, uses)
-        self.basis.cache.add(directory.path, (fingerprint, racy), tally, stored, remembered)
         was = old.tree if old is not None else None
         if before.folder is not None:
             was = before.folder.content
         self._count_changes(work, was, content)
+        work.parts.clear()  # of a very large directory all that follows takes as much again
+        remembered = Listing(work.records, directory.names, data, work.listed)
+        stored = (content, uses)
+        self.basis.cache.add(directory.path, (fingerprint, racy), tally, stored, remembered)
         return Done(content, was == content, directory.partial)
+
+    def _encode(self, work: Rebuild) -> tuple[bytes, Tally]:
+        parts = [part for part in work.parts if part is not None]
+        return encode_tree(parts), tally_of(parts)
 
     def _before(self, directory: Directory, old: Remembered | None) -> Before:
         """What is known of a directory that is not just as it was."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import stat
 import struct
-import sys
-from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -147,17 +145,17 @@ def small_part(name: bytes, fields: tuple[int, ...], place: tuple[bytes, Extent]
     return _make_part((record, extents, name, b""))
 
 
-# Where in a record of `tree.RECORD_BYTES` the fields are that are added up, in their own size.
-_UID_AT, _GID_AT, _SIZE_AT = 8 // 4, 12 // 4, 24 // 8
-_IS_FILE = bytes(kind == tree.FILE for kind in range(256))
+# Where the fields of a record are that are gathered: uid and gid, the size.
+_OWNERS, _OWNER = slice(8, 16), struct.Struct("<II")
+_SIZE, _FILES = struct.Struct("<24xQ72x"), bytes(kind == tree.FILE for kind in range(256))
 
 
 def encode_tree(parts: list[Part]) -> bytes:
     """The tree of these entries, with the names of their owners."""
     records = [part[0] for part in parts]
-    numbers = _numbers("I", b"".join(records))
-    users = {uid: user_name(uid) for uid in set(numbers[_UID_AT :: tree.RECORD_BYTES // 4])}
-    groups = {gid: group_name(gid) for gid in set(numbers[_GID_AT :: tree.RECORD_BYTES // 4])}
+    owners = {record[_OWNERS] for record in records}
+    users = {uid: user_name(uid) for uid in {uid for uid, _ in map(_OWNER.unpack, owners)}}
+    groups = {gid: group_name(gid) for gid in {gid for _, gid in map(_OWNER.unpack, owners)}}
     return tree.encode_parts(
         records,
         [part[1] for part in parts],
@@ -173,18 +171,10 @@ def tally_of(parts: list[Part]) -> Tally:
     """How much the entries of one directory are."""
     records = b"".join([part[0] for part in parts])
     kinds = records[:: tree.RECORD_BYTES]
-    sizes = _numbers("Q", records)[_SIZE_AT :: tree.RECORD_BYTES // 8]
     files, directories = kinds.count(tree.FILE), kinds.count(tree.DIRECTORY)
-    size = sum(compress(sizes, kinds.translate(_IS_FILE)))
+    sizes = compress(_SIZE.iter_unpack(records), kinds.translate(_FILES))
+    size = sum([size for (size,) in sizes])
     return Tally(files, len(parts) - files - directories, size)
-
-
-def _numbers(code: str, records: bytes) -> array[int]:
-    """Little-endian numbers that lie back to back."""
-    found = array(code, records)
-    if sys.byteorder == "big":
-        found.byteswap()
-    return found
 
 
 def frame_set(frames: Iterable[Frame]) -> FrameSet:
