@@ -28,7 +28,7 @@ from tests.repositories import PASSPHRASE
 Trials = Callable[[int, int], int]
 
 # Each instant is tried in the soak; the slice takes this many, spread over all of them.
-INSTANTS_IN_SLICE = 18
+INSTANTS_IN_SLICE = 16
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,9 @@ def test_what_a_killed_run_left_is_not_built_on_before_it_is_durable(
         for draw in range(2):
             state = world.cut("posix", Drawn(draw * 1000 + instant))
             promised = Promised(dict(house.acknowledged), f"{case}, draw {draw}")
-            check_aftermath(house, MemoryStorage(state.files), f"fresh{instant}-{draw}", promised)
+            check_aftermath(
+                house, MemoryStorage(state.files), f"fresh-{verb}-{instant}-{draw}", promised
+            )
 
 
 PROGRAM = """

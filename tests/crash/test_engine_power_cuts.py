@@ -63,7 +63,7 @@ def test_what_was_acknowledged_survives_in_any_history(
     tmp_path: Path, model: Model, seed: int, trials: Trials
 ) -> None:
     """Backups of two clients, forget, prune, verify, some of them killed; then the cut."""
-    for number in range(seed, seed + trials(4, 70)):
+    for number in range(seed, seed + trials(3, 70)):
         history = a_history(tmp_path, model, number)
         history.begin()
         history.act("backup")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path
 
 import nacl.bindings as sodium
 import pytest
@@ -39,21 +38,3 @@ def sealed_box(public: bytes, plain: bytes) -> bytes:
     own_public, own_secret = sodium.crypto_box_seed_keypair(hashlib.sha256(public + plain).digest())
     nonce = hashlib.blake2b(own_public + public, digest_size=24).digest()
     return own_public + sodium.crypto_box(plain, nonce, public, own_secret)
-
-
-# Their slices still take longer than `make test` has: until they are cut they belong to the soak.
-TOO_LONG_FOR_THE_SLICE = (
-    "test_a_failing_medium.py",
-    "test_clients_beside_clients.py",
-    "test_damage_is_found.py",
-    "test_going_back_is_noticed.py",
-    "test_nothing_can_be_forged.py",
-    "test_repair_is_exact.py",
-)
-
-
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leaves to `make soak` what is too long."""
-    if collection_path.name in TOO_LONG_FOR_THE_SLICE and not config.getoption("--soak"):
-        return True
-    return None

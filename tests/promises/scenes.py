@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kluis.format.names import FOLDERS
 from kluis.operations.keys import key_passwd
 from kluis.operations.repair import repair
 from kluis.options import KeyPasswdOptions, RepairOptions
@@ -35,6 +36,8 @@ class Scene:
         """The house as it was."""
         house = self.house
         fill_folder(house.location, self.files)
+        for folder in FOLDERS:  # as init made them, durable, also those that are still empty
+            (house.location / folder).mkdir(parents=True, exist_ok=True)
         self.set_up_cache()
         house.acknowledged = dict(self.acknowledged)
         house.passphrase = self.passphrase

@@ -72,7 +72,7 @@ def test_no_error_harms_what_is_stored_and_success_means_success(
 ) -> None:
     counts = counted(intact, VERBS[verb])
     chance = random.Random(f"{seed} {verb}")
-    for number in range(trials(30, 1500)):
+    for number in range(trials(24, 1500)):
         fault = a_fault(chance, READING + WRITING, counts)
         case = f"{verb}, seed {seed}, number {number}: {fault}"
         error = failing(intact, VERBS[verb], fault)
@@ -175,7 +175,7 @@ def test_a_failing_repair_makes_no_loss(intact: Scene, seed: int, trials: Trials
     here = with_damage(intact)
     counts = counted(here, do_repair)
     chance = random.Random(f"{seed} repair")
-    for number in range(trials(20, 1000)):
+    for number in range(trials(14, 1000)):
         fault = a_fault(chance, READING + WRITING, counts)
         case = f"seed {seed}, number {number}: {fault}"
         try:

@@ -215,7 +215,7 @@ def check_all_there(
 def test_whoever_comes_first_nothing_is_lost(
     street: Street, party: str, seed: int, trials: Trials
 ) -> None:
-    for number in range(trials(45, 3000)):
+    for number in range(trials(25, 3000)):
         chance = random.Random(f"{seed} {party} {number}")
         check_party(street, party, Turns(chance), f"seed {seed}, number {number}")
 
@@ -227,7 +227,7 @@ def test_every_order_of_the_first_calls_is_safe(
     """What comes after them is left to chance. In the slice a part of the orders."""
     depth = 12
     orders = list(itertools.product((0, 1), repeat=depth))
-    chosen = random.Random(seed).sample(orders, trials(25, len(orders)))
+    chosen = random.Random(seed).sample(orders, trials(15, len(orders)))
     for number, order in enumerate(chosen):
         turns = Turns(random.Random(f"{seed} {number}"), script=order)
         check_party(street, party, turns, f"seed {seed}, script {order}")
@@ -239,7 +239,7 @@ def test_merging_and_checkpoints_do_not_get_in_the_way(
 ) -> None:
     monkeypatch.setattr(merger, "SEGMENTS_MERGED_FROM", 3)
     monkeypatch.setattr(merger, "RECORDS_MERGED_FROM", 3)
-    for number in range(trials(45, 3000)):
+    for number in range(trials(25, 3000)):
         chance = random.Random(f"{seed} merging {party} {number}")
         check_party(street, party, Turns(chance), f"merging, seed {seed}, number {number}")
 
@@ -247,7 +247,7 @@ def test_merging_and_checkpoints_do_not_get_in_the_way(
 def test_two_processes_of_one_client_do_not_disturb_one_another(
     street: Street, seed: int, trials: Trials
 ) -> None:
-    for number in range(trials(25, 1000)):
+    for number in range(trials(15, 1000)):
         chance = random.Random(f"{seed} one client {number}")
         turns = Turns(chance)
         first, second, *_ = street.set_up(random.Random(0))

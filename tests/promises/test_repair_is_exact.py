@@ -71,7 +71,7 @@ def test_all_that_parity_and_twins_cover_comes_back_exactly(
 ) -> None:
     intact.set_up()
     sets = protected_sets(intact)
-    for number in range(trials(120, 5000)):
+    for number in range(trials(80, 5000)):
         chance = random.Random(f"{seed} {number}")
         intact.set_up_cache()
         files = dict(intact.files)
@@ -155,7 +155,7 @@ def test_beyond_the_budget_only_what_needs_the_lost_packs_is_lost(
 ) -> None:
     house = intact.set_up()
     sets = protected_sets(intact)
-    for number in range(trials(30, 2000)):
+    for number in range(trials(24, 2000)):
         chance = random.Random(f"{seed} beyond {number}")
         intact.set_up_cache()
         files = dict(intact.files)

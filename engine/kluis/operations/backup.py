@@ -274,11 +274,8 @@ def _file_archiver(work: Work) -> FileArchiver:
 
 def _own_folders(repository: Repository) -> frozenset[tuple[int, int]]:
     """The repository and the cache: a backup of them would feed on itself."""
-    return frozenset(
-        place
-        for place in (repository.storage.identity(), repository.cache.storage.identity())
-        if place is not None
-    )
+    places = [repository.storage.identity(), *repository.cache.identities()]
+    return frozenset(place for place in places if place is not None)
 
 
 def _user() -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from io import BufferedReader
 from typing import Self
 
-from kluis.errors import FormatError, NoRepositoryError, NotFoundError, PasswordError
+from kluis.errors import FormatError, NoRepositoryError, NotFoundError, PasswordError, StorageError
 from kluis.format import crypt, domain, keyring, names, store
 from kluis.format.store import Store
 from kluis.options import Credentials
@@ -18,6 +20,8 @@ from kluis.repository.ledger import Ledger
 from kluis.repository.small import listed, read_or_none, read_whole
 from kluis.storage.base import Storage
 from kluis.surroundings import Surroundings
+
+SETTLED = "settled"
 
 
 @dataclass
@@ -152,9 +156,16 @@ def open_with(
     ledger = Ledger(storage, session.identity(identity.store))
     ledger.read()
     cache = ClientCache(cache_folder, identity.vault, identity.store)
+    ledger.settled = cache.read(SETTLED) or b""
+    ledger.on_settled = partial(_keep_settled, cache)
     repository = Repository(storage, identity, session, ledger, cache, surroundings)
     repository.regressions = tuple(_regressions(repository))
     return repository
+
+
+def _keep_settled(cache: ClientCache, digest: bytes) -> None:
+    with suppress(StorageError):  # lost, it costs two syncs and nothing else
+        cache.write(SETTLED, digest)
 
 
 def _regressions(repository: Repository) -> list[str]:

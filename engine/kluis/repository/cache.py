@@ -43,6 +43,10 @@ class ClientCache:
         self.storage = LocalStorage.make(self.folder, durable=False)
         self._durable = LocalStorage.make(self.folder)
 
+    def identities(self) -> list[tuple[int, int] | None]:
+        """(device, inode) of the folders that belong to the vault: who copies files stays out."""
+        return [self._vault.identity(), self.storage.identity()]
+
     def close(self) -> None:
         """Gives the folders back."""
         for storage in (self._vault, self.storage, self._durable):

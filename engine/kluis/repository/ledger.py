@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kluis.errors import (
@@ -62,6 +63,9 @@ class Ledger:
     without_twin: set[int] = field(default_factory=set)
     digests: dict[int, bytes] = field(default_factory=dict)
     gap: str | None = None  # why part of the ledger is known to be missing
+    # Digest of the newest record that this client knows to be durable with its twin.
+    settled: bytes = b""
+    on_settled: Callable[[bytes], None] = lambda _: None
 
     def read(self) -> None:
         """Reads everything from the newest checkpoint on; `state` is then up to date."""
@@ -122,20 +126,14 @@ class Ledger:
         n = max([self.state.head, *self.broken]) + 1
         data = self._seal(n, events, signer, surroundings)
         digest = crypt.digest(data)
-        self._create(names.ledger(n), data)
+        try:
+            self.storage.create(names.ledger(n), data)
+        except AlreadyExistsError:
+            raise LedgerMovedError(f"somebody else wrote ledger record {n} first") from None
         self._refuse_if_passed(n, digest)
         self._create_twin(n, data)
         self._fold(n, ledger.decode(data, names.ledger(n)), digest)
-
-    def _create(self, name: str, data: bytes) -> None:
-        """Creates the record, or `LedgerMovedError`; what failed half-way is looked at."""
-        try:
-            self.storage.create(name, data)
-        except AlreadyExistsError:
-            raise LedgerMovedError(f"somebody else wrote {name} first") from None
-        except StorageError:
-            if read_or_none(self.storage, name) != data:
-                raise
+        self._note_settled()
 
     def _create_twin(self, n: int, data: bytes) -> None:
         """Creates the twin of a record that is there; on a full medium the reserve gives way."""
@@ -266,8 +264,20 @@ class Ledger:
         self.digests[n] = digest
         self.state.apply(n, digest, record, events)
 
+    def _note_settled(self) -> None:
+        if self.settled != self.state.head_digest:
+            self.settled = self.state.head_digest
+            self.on_settled(self.settled)
+
     def complete_twins(self) -> None:
         """Makes durable, with twins, what others appended and did not finish."""
+        if self.settled != self.state.head_digest and self.state.head not in self.without_twin:
+            name = names.ledger(self.state.head)  # its author may have come no further than this
+            try:
+                for copy in (name, names.twin(name)):
+                    self.storage.sync(copy)
+            except NotFoundError:
+                pass  # a checkpoint has taken its place, or it is damaged: verify tells
         for n in sorted(self.without_twin):
             name = names.ledger(n)
             data = read_or_none(self.storage, name)
@@ -278,6 +288,7 @@ class Ledger:
                 except NotFoundError:
                     pass  # a checkpoint has taken its place
             self.without_twin.discard(n)
+        self._note_settled()
 
     def _complete_twin(self, twin: str, data: bytes) -> None:
         try:

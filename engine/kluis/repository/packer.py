@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import zstandard
 from blake3 import blake3
 
-from kluis.errors import DamageError
+from kluis.errors import DamageError, FormatError
 from kluis.format import crypt, frame, pack
 from kluis.format.frame import FrameEntry
 from kluis.format.pack import PackHead
@@ -66,7 +66,7 @@ def seal_frame(run: Run, plain: PlainFrame, surroundings: Surroundings) -> Seale
         listing,
         frame.list_context(run.vault, (run.id, plain.n)),
     )
-    _compare_again(run, plain, stored, place, compression)
+    _compare_again(run, plain, stored, chunk_list, compression)
     number, lengths = (run.id, plain.n), (len(stored), len(plain.plain), len(chunk_list))
     digests = (crypt.digest(stored), crypt.digest(listing))
     message = frame.signed_message(number, sort, lengths, digests)
@@ -110,24 +110,34 @@ def _compress(plain: PlainFrame) -> tuple[bytes, int]:
 
 
 def _compare_again(
-    run: Run, plain: PlainFrame, stored: bytes, place: bytes, compression: int
+    run: Run, plain: PlainFrame, stored: bytes, chunk_list: bytes, compression: int
 ) -> None:
     """Raises if what would be stored does not open to the chunks that were read.
 
     A bit that flips in memory is caught here, while the source still exists.
     """
-    payload = crypt.unseal(run.key, stored, place, "frame")
-    again = memoryview(frame.expand_frame(payload, compression, len(plain.plain)))
-    position = 0
-    for hash16, length in plain.chunks:
-        piece = again[position : position + length]
-        if blake3(piece, key=plain.hash_key).digest(frame.HASH_BYTES) != hash16:
-            raise DamageError(
-                "a frame did not open to what was read: this machine's memory or processor is "
-                "at fault. The snapshot was not made. Next: test the memory, then run the "
-                "backup again"
-            )
-        position += length
+    number, place = (run.id, plain.n), (plain.kind, compression)
+    lists = crypt.derive(run.domain.dedup(), "chunk lists")
+    list_place = frame.list_context(run.vault, number)
+    try:
+        payload = crypt.unseal(run.key, stored, frame.context(run.vault, number, place), "frame")
+        again = memoryview(frame.expand_frame(payload, compression, len(plain.plain)))
+        listing = crypt.unseal(lists, chunk_list, list_place, "chunk list")
+        position = 0
+        for chunk, (hash16, length) in zip(
+            plain.chunks, frame.decode_chunks(listing, len(again)), strict=True
+        ):
+            piece = again[position : position + length]
+            found = blake3(piece, key=plain.hash_key).digest(frame.HASH_BYTES)
+            if chunk != (hash16, length) or found != hash16:
+                raise FormatError("a chunk is another")
+            position += length
+    except (FormatError, ValueError) as error:
+        raise DamageError(
+            "a frame did not open to what was read: this machine's memory or processor is "
+            "at fault. The snapshot was not made. Next: test the memory, then run the "
+            "backup again"
+        ) from error
 
 
 @dataclass

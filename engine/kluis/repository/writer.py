@@ -34,7 +34,9 @@ from kluis.surroundings import Surroundings
 FRAME_TARGET_BYTES = 1 << 20
 # Incompressible data gains nothing from company, and small frames waste less when it dies.
 DENSE_FRAME_TARGET_BYTES = 128 << 10
-FRAMES_IN_FLIGHT = 4
+# A shorter end of a large file is not worth a frame of its own.
+DENSE_TAIL_BYTES = 32 << 10
+FRAMES_IN_FLIGHT = 3
 # A frame closes with the chunk that takes it to its target; no chunk has more than 8 MiB.
 ROOM_BYTES = FRAME_TARGET_BYTES + (8 << 20)
 # From here on trees get packs of their own; below they share a pack with data.
@@ -63,6 +65,7 @@ class Sealing:
     """A frame on its way through the pool; its buffer is used again afterwards."""
 
     kind: int
+    dense: bool
     result: Future[SealedFrame]
     buffer: memoryview
 
@@ -85,7 +88,8 @@ class RunWriter:
     bytes_new: int = 0
     _open: dict[tuple[int, bool], OpenFrame] = field(default_factory=dict)
     _sealing: deque[Sealing] = field(default_factory=deque)
-    _free: list[memoryview] = field(default_factory=list)
+    # By whether they are for dense frames: those never touch more than their first pages.
+    _free: dict[bool, list[memoryview]] = field(default_factory=lambda: {False: [], True: []})
     _zeros: bytes | None = None
     _packs: dict[int, PackBuilder] = field(default_factory=dict)
 
@@ -170,10 +174,20 @@ class RunWriter:
         if current is None:
             target = DENSE_FRAME_TARGET_BYTES if dense else self.frame_target
             level = 0 if dense else self.level
-            buffer = self._free.pop() if self._free else make_room(ROOM_BYTES)
+            free = self._free[dense]
+            buffer = free.pop() if free else make_room(ROOM_BYTES)
             current = OpenFrame(self.run.take_frame(), target, level, buffer)
             self._open[kind, dense] = current
         return current
+
+    def end_file(self) -> None:
+        """A large file is stored: what comes next gets dense frames of its own.
+
+        When one of two files goes, a frame that holds both stays.
+        """
+        tail = self._open.get((DATA, True))
+        if tail is not None and tail.size >= DENSE_TAIL_BYTES:
+            self.close_frame(DATA, True)
 
     def close_frame(self, kind: int, dense: bool) -> None:
         """Gives a frame to the pool."""
@@ -181,12 +195,12 @@ class RunWriter:
         content = done.buffer[: done.size]
         plain = PlainFrame(done.n, kind, content, done.chunks, self.keys.hash_key(kind), done.level)
         result = self.pool.submit(seal_frame, self.run, plain, self.surroundings)
-        self._sealing.append(Sealing(kind, result, done.buffer))
+        self._sealing.append(Sealing(kind, dense, result, done.buffer))
 
     def _pack_oldest(self) -> None:
         oldest = self._sealing.popleft()
         sealed, kind = oldest.result.result(), oldest.kind
-        self._free.append(oldest.buffer)
+        self._free[oldest.dense].append(oldest.buffer)
         builder = self._packs.get(kind)
         if builder is None:
             builder = self._packs[kind] = new_pack(self.run)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kluis.errors import UsageError
 from kluis.format import tree
 from kluis.format.tree import HOLE_RUN, extent_length
 from kluis.operations.archiving import basis
@@ -112,6 +113,32 @@ def test_a_file_of_more_extents_than_a_tree_holds(place: Place) -> None:
             extent for _, extents in found.trees.blocks(content_of(entry)) for extent in extents
         ]
     assert len(listed) == 2500
+    assert files_of(place) == source_files(place)
+
+
+@pytest.mark.parametrize("size", [0, 511, 8 * MIB + 1])
+def test_a_fixed_size_that_no_chunk_has_is_refused(place: Place, size: int) -> None:
+    with pytest.raises(UsageError, match="512 to 8388608 bytes"):
+        place.backup(chunker=Chunker("fixed", size))
+    assert not list((place.location / "snapshots").iterdir())
+
+
+@pytest.mark.parametrize("size", [512, 8 * MIB])
+def test_the_smallest_and_the_largest_fixed_size(place: Place, size: int) -> None:
+    place.write("noise", os.urandom(9 * MIB if size > MIB else 100 * KIB))
+    place.write("words", b"so many words " * (2 * MIB if size > MIB else KIB))
+    place.backup(chunker=Chunker("fixed", size))
+    assert files_of(place) == source_files(place)
+
+
+def test_zeros_of_just_a_chunk_are_a_hole_also_in_small_files(place: Place) -> None:
+    for size in (100, 4 * KIB, 8 * KIB, 8 * KIB + 100, 300 * KIB):
+        place.write(f"zeros {size}", bytes(size))
+        place.write(f"more {size}", b"x" * 4096 + bytes(size) + b"y")
+    place.backup(chunker=Chunker("fixed", 4 * KIB))
+    with place.open() as repository:
+        entry = stored(repository).entries()[place.path("zeros 4096")]
+    assert [extent.run for extent in entry.extents] == [HOLE_RUN]
     assert files_of(place) == source_files(place)
 
 

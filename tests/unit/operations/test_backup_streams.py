@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from kluis.errors import KluisError
-from kluis.events import Cancel, Context
+from kluis.events import Cancel, Context, FileDone
 from kluis.operations.backup import backup
 from kluis.options import BackupOptions, StdinSource
 from tests.repositories import Place
@@ -52,6 +52,16 @@ def test_a_stream_is_one_file_of_the_snapshot(place: Place) -> None:
         assert found.read(b"/dumps/numbers.txt") == b"".join(b"%d\n" % n for n in range(1, 300_001))
         assert found.root.paths == (b"/dumps/numbers.txt",)
     assert (result.files_new, result.bytes_total) == (1, result.bytes_read)
+
+
+def test_the_file_is_told_where_somebody_asks(place: Place) -> None:
+    source = StdinSource(b"dumps/x", (b"echo", b"something"))
+    context = Context(place.told.append, Cancel(), place.clock, each_file=True)
+    with place.open() as repository:
+        backup(repository, BackupOptions(stdin=source), context)
+    told = [event for event in place.told if isinstance(event, FileDone)]
+    assert [(event.path, event.action, event.size) for event in told] == [(b"/dumps/x", "new", 10)]
+    assert told[0].bytes_added >= 10
 
 
 def test_a_command_that_fails_is_no_backup(place: Place) -> None:

@@ -148,10 +148,13 @@ def test_a_file_that_changes_while_it_is_read_is_named_and_read_again_next_time(
     assert files_of(place) == source_files(place)
 
 
-def test_a_small_file_that_changes_is_stored_as_it_is_when_it_is_read(place: Place) -> None:
+@pytest.mark.parametrize("later", [b"later", os.urandom(MIB), b""])
+def test_a_small_file_that_changes_is_stored_as_it_is_when_it_is_read(
+    place: Place, later: bytes
+) -> None:
     path = place.write("docs/small", "as it was")
-    context = Context(place.told.append, Watch(2, lambda: path.write_text("later")), place.clock)
+    context = Context(place.told.append, Watch(2, lambda: path.write_bytes(later)), place.clock)
     assert run(place, context).exit_status == 0
-    assert files_of(place)[b"docs/small"] == b"later"
+    assert files_of(place)[b"docs/small"] == later
     place.backup()
     assert files_of(place) == source_files(place)

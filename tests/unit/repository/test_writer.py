@@ -139,6 +139,17 @@ def test_frames_are_about_as_large_as_they_should_be(
     assert max(sizes) < FRAME_TARGET_BYTES + 20_000
 
 
+def test_large_files_that_cannot_be_compressed_share_no_frame(session: BackupSession) -> None:
+    frames = []
+    for size in (200_000, 330_000, 100_000):
+        noise = os.urandom(size)
+        found = session.writer.store(DATA, noise, ends(size), (size,))
+        session.writer.end_file()
+        frames.append({extent.n for _, extent in found})
+    assert not frames[0] & frames[1]
+    assert not frames[1] & frames[2]
+
+
 def test_what_was_added_since_is_counted_once(session: BackupSession) -> None:
     writer = session.writer
     old, new = os.urandom(10_000), os.urandom(10_000)

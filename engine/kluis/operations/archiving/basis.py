@@ -59,8 +59,8 @@ def find_basis(repository: Repository, options: BackupOptions, session: BackupSe
     mark = None if options.dry_run else repository.surroundings.random(MARK_BYTES)
     share = options.reread_share
     every = round(1 / share) if share > 0 else 0
-    chosen = resolve(repository, options.parent) if options.parent and not options.force else None
     use_old = not options.force and options.stdin is None
+    chosen = resolve(repository, options.parent) if options.parent and use_old else None
     cache = ScanCache(repository.cache, name, mark, use_old)
     if chosen is None or (cache.head is not None and cache.head.snapshot == chosen.mark.run):
         return Basis(cache, racy, every)

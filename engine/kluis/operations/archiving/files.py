@@ -173,6 +173,7 @@ class FileArchiver:
                 lambda what, number: self.report(Problem(path, what, number)),
             )
             self.teller.ahead(path, 1, 0)
+            self.writer.end_file()
             return StoredFile(
                 builder.finish(),
                 frozenset(builder.frames),

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from kluis._native.cut import Cutter
-from kluis.errors import FormatError
+from kluis.errors import FormatError, UsageError
 from kluis.events import Cancel
 from kluis.format import names
 from kluis.format.keyring import ChunkSizes
@@ -27,6 +27,8 @@ from kluis.repository.writer import RunWriter
 from kluis.storage.alive import AliveMark
 
 POOL_THREADS = 2
+# From the smallest block of any file system to what a frame still takes.
+FIXED_BYTES = range(512, (8 << 20) + 1)
 
 
 @dataclass
@@ -50,6 +52,11 @@ class BackupSession:
     def cutter(self, chunker: Chunker) -> Cuts:
         """The chunker of a preset, with the domain's secret table."""
         if chunker.name == "fixed":
+            if chunker.fixed_bytes not in FIXED_BYTES:
+                raise UsageError(
+                    f"chunks of a fixed size have {FIXED_BYTES.start} to {FIXED_BYTES[-1]} bytes, "
+                    f"not {chunker.fixed_bytes}; nothing was backed up"
+                )
             return FixedCutter(chunker.fixed_bytes)
         sizes = chunk_sizes(self.repository, chunker.name)
         return Cutter(self.keys.cut_table, sizes.minimum, sizes.average, sizes.maximum)

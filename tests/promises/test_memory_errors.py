@@ -1,0 +1,133 @@
+"""P20: a bit that flips in memory between reading and storing is caught while the source exists."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from kluis.errors import DamageError
+from kluis.format import crypt
+from kluis.operations.repair import repair
+from kluis.operations.verify import verify
+from kluis.options import RepairOptions, VerifyOptions
+from kluis.repository import packer
+from kluis.repository.packer import PlainFrame
+from kluis.storage.between import Unsynced
+from kluis.storage.faulty import Fault, FaultyCalls
+from kluis.storage.memory import MemoryStorage
+from tests.contents import live
+from tests.promises.aftermath import check_aftermath
+from tests.promises.house import quiet
+from tests.promises.scenes import Scene, lived_in
+
+Trials = Callable[[int, int], int]
+
+
+@pytest.fixture(scope="module")
+def intact(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    return lived_in(tmp_path_factory.mktemp("house"), 31, 40_000)
+
+
+def flipped(data: bytes | bytearray | memoryview, chance: random.Random) -> bytes:
+    wrong = bytearray(data)
+    bit = chance.randrange(len(wrong) * 8)
+    wrong[bit // 8] ^= 1 << bit % 8
+    return bytes(wrong)
+
+
+class Bad:
+    """Memory that flips one bit, in the frame of one number, at one stage of its making."""
+
+    def __init__(self, stage: str, frame: int, chance: random.Random) -> None:
+        self.stage, self.frame, self.chance = stage, frame, chance
+        self.met = False
+        self._seen = 0
+        self._compress = packer._compress
+        self._seal = crypt.seal
+
+    def compress(self, plain: PlainFrame) -> tuple[bytes, int]:
+        """The bytes that were read are others by now, or what became of them is."""
+        self._seen += 1
+        if self._seen - 1 != self.frame or self.stage not in ("read", "compressed", "hashes"):
+            return self._compress(plain)
+        self.met = True
+        if self.stage == "read":
+            return self._compress(replace(plain, plain=flipped(plain.plain, self.chance)))
+        if self.stage == "hashes":
+            hash16, length = plain.chunks[0]
+            plain.chunks[0] = flipped(hash16, self.chance), length
+            return self._compress(plain)
+        payload, compression = self._compress(plain)
+        return flipped(payload, self.chance), compression
+
+    def seal(self, *given: Any) -> bytes:
+        """The ciphertext of a frame or of a chunk list is another, or its key was."""
+        if self.stage in ("sealed", "key"):
+            self._seen += 1
+            if self._seen - 1 == self.frame:
+                self.met = True
+                if self.stage == "key":
+                    return self._seal(flipped(given[0], self.chance), *given[1:])
+                return flipped(self._seal(*given), self.chance)
+        return self._seal(*given)
+
+
+@pytest.mark.parametrize("stage", ["read", "compressed", "hashes", "sealed", "key"])
+def test_no_snapshot_is_made_of_a_frame_that_is_not_what_was_read(
+    intact: Scene, stage: str, seed: int, trials: Trials
+) -> None:
+    house = intact.house
+    met = 0
+    for number in range(trials(12, 400)):
+        chance = random.Random(f"{seed} {stage} {number}")
+        case = f"{stage}, seed {seed}, number {number}"
+        bad = Bad(stage, chance.randrange(4 if stage in ("sealed", "key") else 2), chance)
+        intact.set_up_cache()
+        storage = MemoryStorage(intact.files)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(packer, "_compress", bad.compress)
+            patch.setattr("kluis.repository.packer.crypt.seal", bad.seal)
+            try:
+                house.store(storage=storage)
+            except DamageError as error:
+                assert "memory" in str(error), case
+                assert bad.met, case
+                met += 1
+            else:
+                assert not bad.met, f"{case}: a snapshot was made all the same"
+                continue
+        with house.reach("cache", storage) as repository:
+            assert set(live(repository)) == intact.acknowledged.keys(), case
+        check_aftermath(house, storage, "cache", intact.promised(case))
+    assert met >= trials(6, 200)
+    house.acknowledged = dict(intact.acknowledged)
+
+
+def test_a_bit_that_flips_on_the_way_to_the_medium_is_found_and_healed(
+    intact: Scene, seed: int, trials: Trials
+) -> None:
+    """After the check only the medium can say: its copy is told from the name, and mended."""
+    found = 0
+    for number in range(trials(15, 300)):
+        house = intact.set_up()
+        calls = FaultyCalls([Fault("write", number, flip=True)], seed=number, inner=Unsynced())
+        house.calls = calls
+        house.store()
+        if not calls.hit:
+            break
+        house.calls = Unsynced()
+        case = f"bit flipped in write {number}"
+        with house.reach() as repository:
+            damages = verify(repository, VerifyOptions(level=1), quiet(house)).damages
+        if damages:
+            found += 1
+            with house.reach() as repository:
+                result = repair(repository, RepairOptions(), quiet(house))
+            assert result.exit_status == 0, f"{case}: {result.unhealed}"
+        with house.reach() as repository:
+            assert verify(repository, VerifyOptions(level=2), quiet(house)).exit_status == 0, case
+    assert found >= 3
