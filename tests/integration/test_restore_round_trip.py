@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 
 from kluis.operations.restore import restore
 from kluis.options import RestoreOptions
@@ -57,13 +57,17 @@ def round_trip(place: Place, number: int, tree: Tree) -> None:
         shutil.rmtree(folder)
 
 
+TREES_ARE_LARGE = [HealthCheck.data_too_large, HealthCheck.too_slow]
+
+
 def try_trees(folder: Path, count: int) -> None:
     """Each tree a snapshot; a new repository now and then, as many snapshots slow an opening."""
     places = itertools.count()
     place = make_place(_new(folder / "repositories"))
 
     @given(trees)
-    @settings(max_examples=count)
+    # Trees are large on purpose; Hypothesis would rather have small inputs and quick ones.
+    @settings(max_examples=count, suppress_health_check=TREES_ARE_LARGE)
     def any_tree(tree: Tree) -> None:
         nonlocal place
         number = next(places)

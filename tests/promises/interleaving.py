@@ -9,7 +9,7 @@ from concurrent.futures import Executor, Future
 from typing import TypeVar
 
 from kluis.storage.base import Storage
-from kluis.storage.traced import TracedStorage
+from kluis.storage.traced import Request, TracedStorage
 
 WAIT_SECONDS = 60.0
 
@@ -86,8 +86,14 @@ def interleaved(storage: Storage, acts: list[Act], turns: Turns) -> list[BaseExc
 
     def run(client: int, act: Act) -> None:
         turns.wait(client)
+        own = threading.current_thread()
+
+        def before(_: Request) -> None:
+            if threading.current_thread() is own:  # what it fetches ahead goes along with it
+                turns.give(client)
+
         try:
-            act(TracedStorage(storage, lambda _: turns.give(client)))
+            act(TracedStorage(storage, before))
         except BaseException as error:  # noqa: BLE001 - the test judges it
             outcome[client] = error
         finally:

@@ -12,6 +12,7 @@ import pytest
 from kluis.errors import KluisError, UnreadableError
 from kluis.operations import verify as verifying
 from kluis.options import VerifyOptions
+from kluis.repository.access import Repository
 from kluis.storage.between import Unsynced
 from kluis.storage.faulty import Fault, FaultyCalls
 from kluis.storage.memory import MemoryStorage
@@ -113,6 +114,7 @@ def test_verify_never_finds_all_well_in_what_it_could_not_read(
     intact: Scene, seed: int, trials: Trials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(verifying, "_remember_reading", lambda *_: None)
+    monkeypatch.setattr(Repository, "remember", lambda _: None)
 
     def look(house: House) -> None:
         with house.reach("cache") as repository:

@@ -103,7 +103,7 @@ def test_no_snapshot_is_made_of_a_frame_that_is_not_what_was_read(
         with house.reach("cache", storage) as repository:
             assert set(live(repository)) == intact.acknowledged.keys(), case
         check_aftermath(house, storage, "cache", intact.promised(case))
-    assert met >= trials(6, 200)
+    assert met >= trials(3, 100)
     house.acknowledged = dict(intact.acknowledged)
 
 

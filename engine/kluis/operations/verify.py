@@ -19,7 +19,7 @@ from kluis.repository.check import Checker, Finding
 from kluis.repository.content import Content, list_digest, record, stream_digest
 from kluis.repository.index import Index, load_index
 from kluis.repository.mend import empty_quarantine
-from kluis.repository.snapshots import load_all
+from kluis.repository.snapshots import Snapshot, load_all
 from kluis.repository.trees import TreeReader, content_of, open_trees, root_content
 from kluis.results import VerifyResult
 
@@ -122,10 +122,16 @@ def _structure(work: Work) -> None:
         for finding in findings:
             work.context.cancel.check()
             work.add(finding)
-    _, problems = load_all(work.repository)
+    _snapshots(work)
+
+
+def _snapshots(work: Work) -> list[Snapshot]:
+    """All live snapshots that can be opened; the others are noted."""
+    snapshots, problems = load_all(work.repository)
     for identity, reason in problems.items():
         mark = work.repository.ledger.require(names.from_base32(identity, 16))
         work.add(Finding(names.numbered(names.SNAPSHOTS, mark.run, mark.k), check.GONE, reason))
+    return snapshots
 
 
 def _stored_bytes(work: Work, level: int) -> None:
@@ -167,7 +173,7 @@ def _reader(work: Work) -> TreeReader:
 
 def _contents(work: Work) -> None:
     """Level 2: every tree read, every file's digest recomputed from the chunk lists."""
-    snapshots, _ = load_all(work.repository)
+    snapshots = _snapshots(work)
     seen: set[Content] = set()
     for snapshot in snapshots:
         if snapshot.root is None:
