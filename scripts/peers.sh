@@ -24,11 +24,15 @@ debian() {
 newer() { [ "$1" != "$2" ] && [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | tail -n 1)" = "$1" ]; }
 number() { grep -oE '[0-9]+(\.[0-9]+)+' | head -n 1; }
 
-# go_peer NAME MODULE PACKAGE VERSION_INSTALLED
+# go_peer NAME MODULE PACKAGE VERSION_INSTALLED [VERSIONS_TO_ASK_FOR]
 go_peer() {
     have go || { say "no go here: the newest $1 is left out"; return; }
     local versions newest
     versions=$(cd / && go list -m -versions "$2" 2>/dev/null) || versions=""
+    # Some proxies have more than they list: the versions known here are asked for one by one.
+    for known in ${5:-}; do
+        (cd / && go list -m "$2@$known" >/dev/null 2>&1) && versions+=" $known"
+    done
     newest=$(tr ' ' '\n' <<<"$versions" | grep -E '^v[0-9.]+$' | sort -V | tail -n 1)
     if [ -z "$newest" ] || { [ -n "$4" ] && ! newer "${newest#v}" "$4"; }; then
         say "$1: the module proxy has ${newest:-nothing}, no newer than ${4:-nothing}"
@@ -64,8 +68,9 @@ done
 for peer in ${PEERS:-restic borg}; do
     [ ! -x "$peers/bin/$peer" ] || continue
     case $peer in
-    restic) go_peer restic github.com/restic/restic cmd/restic "$(restic version | number)" ;;
-    kopia) go_peer kopia github.com/kopia/kopia "" "" ;;
+    restic) go_peer restic github.com/restic/restic cmd/restic "$(restic version | number)" \
+        "v0.19.1 v0.19.0 v0.18.1 v0.18.0 v0.17.3" ;;
+    kopia) go_peer kopia github.com/kopia/kopia "" "" "v0.22.3 v0.22.0 v0.21.1 v0.21.0" ;;
     borg) borg_peer ;;
     rustic) rustic_peer ;;
     *) say "no such peer: $peer"; exit 2 ;;

@@ -26,7 +26,7 @@ UNLIMITED_COUNT = -1
 """`--keep-* unlimited`."""
 
 LEVEL_AUTO = 3
-"""zstd level of `auto`: 2.3 ns a byte, and within 3 % of level 6 on frames of 1 MiB."""
+"""zstd level of `auto`: 2.3 ns a byte, and within 3 % of level 6 on large frames."""
 
 
 class Sink(Protocol):

@@ -1,4 +1,4 @@
-"""A frame: about 1 MiB of chunks, compressed at once, sealed as one message, numbered (run, n)."""
+"""A frame: about 2 MiB of chunks, compressed at once, sealed as one message, numbered (run, n)."""
 
 from __future__ import annotations
 

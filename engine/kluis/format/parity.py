@@ -17,7 +17,7 @@ from kluis.format.names import pack as pack_name
 from kluis.format.pack import PACK_LIMIT_BYTES
 
 BLOCK_BYTES = 64 << 10
-SET_PACKS = 16
+SET_PACKS = 32
 CHECK_BYTES = 16
 MEMBERS_LIMIT = 256
 

@@ -14,7 +14,6 @@ from kluis.format import crypt, frame, pack
 from kluis.format.frame import FrameEntry
 from kluis.format.pack import PackHead
 from kluis.format.segment import FrameGroup, PackPlace
-from kluis.repository.room import make_room
 from kluis.repository.run import Run
 from kluis.surroundings import Surroundings
 
@@ -23,8 +22,6 @@ PROBE_BYTES = 4 << 10
 PROBE_SAMPLE_BYTES = 512
 # Less gain than this is not worth expanding at every restore.
 GAIN_SHARE = 0.97
-# A pack closes with the frame that takes it to its target.
-BODY_LIMIT_BYTES = pack.PACK_TARGET_BYTES + frame.FRAME_LIMIT_BYTES + crypt.OVERHEAD_LIMIT_BYTES
 
 _THREAD = threading.local()
 
@@ -151,8 +148,7 @@ class PackBuilder:
     algorithm: int
     # run -> certificate; the first is that of the run that writes the pack
     certificates: dict[bytes, bytes]
-    body: memoryview = field(default_factory=lambda: make_room(BODY_LIMIT_BYTES))
-    filled: int = 0  # bytes of the body: the frames, back to back
+    frames: list[bytes] = field(default_factory=list)
     entries: list[FrameEntry] = field(default_factory=list)
     lists: list[bytes] = field(default_factory=list)
     size: int = 0
@@ -160,20 +156,15 @@ class PackBuilder:
     def add(self, sealed: SealedFrame, certificate: bytes) -> None:
         """Takes one more frame, with the certificate of the run that it belongs to."""
         self.certificates.setdefault(sealed.entry.run, certificate)
-        end = self.filled + len(sealed.stored)
-        self.body[self.filled : end] = sealed.stored
-        self.filled = end
+        self.frames.append(sealed.stored)
         self.entries.append(sealed.entry)
         self.lists.append(sealed.chunk_list)
         self.size += len(sealed.stored) + len(sealed.chunk_list) + pack.ENTRY_BYTES
 
     def take_all(self, other: PackBuilder) -> None:
         """Adds the frames of another pack of the same run, which is given up."""
-        at = 0
-        for entry, chunk_list in zip(other.entries, other.lists, strict=True):
-            stored = bytes(other.body[at : at + entry.stored_bytes])
+        for entry, stored, chunk_list in zip(other.entries, other.frames, other.lists, strict=True):
             self.add(SealedFrame(entry, stored, chunk_list), other.certificates[entry.run])
-            at += entry.stored_bytes
 
     def finish(self, shelf: str, surroundings: Surroundings) -> BuiltPack:
         """The whole file as parts, its name and its place in a segment."""
@@ -187,8 +178,9 @@ class PackBuilder:
             pack.directory_context(self.vault, self.domain),
         )
         lists = b"".join(self.lists)
-        tail = pack.encode_tail(len(head) + self.filled, len(lists), len(directory))
-        parts: list[bytes | memoryview] = [head, self.body[: self.filled], lists, directory, tail]
+        filled = sum(map(len, self.frames))
+        tail = pack.encode_tail(len(head) + filled, len(lists), len(directory))
+        parts: list[bytes | memoryview] = [head, *self.frames, lists, directory, tail]
         hasher = blake3()
         for part in parts:
             hasher.update(part)

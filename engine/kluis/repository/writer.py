@@ -31,7 +31,7 @@ from kluis.repository.run import Run
 from kluis.repository.uploader import Uploader
 from kluis.surroundings import Surroundings
 
-FRAME_TARGET_BYTES = 1 << 20
+FRAME_TARGET_BYTES = 2 << 20
 # Incompressible data gains nothing from company, and small frames waste less when it dies.
 DENSE_FRAME_TARGET_BYTES = 128 << 10
 # A shorter end of a large file is not worth a frame of its own.

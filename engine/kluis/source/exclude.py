@@ -6,9 +6,7 @@ import errno
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
-
-import pathspec
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from kluis.errors import UsageError
 from kluis.options import Excludes
@@ -16,6 +14,9 @@ from kluis.source import records as listing
 from kluis.source.openat import read_file, read_file_at
 from kluis.source.patterns import Patterns, pattern_lines
 from kluis.units import parse_size
+
+if TYPE_CHECKING:
+    import pathspec
 
 __all__ = ["Exclusions", "Listing", "parse_size", "pattern_file"]
 
@@ -162,6 +163,8 @@ def _with_ignore_file(directory: Listing, prefix: str, inherited: Inherited) -> 
         content = read_file_at(directory.descriptor, GITIGNORE, GITIGNORE_LIMIT_BYTES)
     except OSError:
         return inherited
+    import pathspec  # takes 20 ms, and few backups meet such a file
+
     lines = os.fsdecode(content).splitlines()
     return (*inherited, _IgnoreFile(len(prefix), pathspec.GitIgnoreSpec.from_lines(lines)))
 

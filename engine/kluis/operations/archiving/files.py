@@ -27,7 +27,7 @@ BATCH_FILES = 1024
 # Opening a file by itself costs 60 us more than in a batch: as much as hashing 256 KiB.
 BATCH_FILE_BYTES = 256 << 10
 # Files below this are asked together whether they can be compressed, others each.
-PROBE_FILE_BYTES = 16 << 10
+PROBE_FILE_BYTES = 32 << 10
 
 # What `FileArchiver.batch` says of a file.
 PLAIN, EXTRAS, AGAIN = range(3)
