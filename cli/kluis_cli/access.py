@@ -82,7 +82,7 @@ def passphrase_of_file(name: str) -> bytes:
         content = inputs.read(name)
     except KluisError as error:
         raise PasswordError(f"{error}") from error
-    return passphrase_from(content, f"the password file {name}")
+    return passphrase_from(content, f"the passphrase file {name}")
 
 
 def passphrase_of_command(command: str) -> bytes:
@@ -94,13 +94,13 @@ def passphrase_of_command(command: str) -> bytes:
     try:
         status, printed = run_command(shlex.split(command), stdin=subprocess.DEVNULL)
     except (OSError, ValueError, IndexError) as error:
-        raise PasswordError(f"the password command {command!r} cannot be run: {error}") from error
+        raise PasswordError(f"the passphrase command {command!r} cannot be run: {error}") from error
     if status != 0:
         raise PasswordError(
-            f"the password command {command!r} failed with status {status}; "
+            f"the passphrase command {command!r} failed with status {status}; "
             "nothing was opened or written"
         )
-    return passphrase_from(printed, f"what the password command {command!r} prints")
+    return passphrase_from(printed, f"what the passphrase command {command!r} prints")
 
 
 def key_of_file(name: str) -> bytes:

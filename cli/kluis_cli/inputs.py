@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import sys
@@ -10,7 +11,9 @@ from pathlib import Path
 
 from kluis.errors import KluisError, UsageError
 
-_VARIABLE = re.compile(rb"\$(?:\{(\w+)\}|(\w+)|\$)")
+# As Go's os.Expand: `${}` and a lone `${` are nothing, a dollar before anything else stays.
+_VARIABLE = re.compile(rb"\$(?:\{([^}]+)\}|(\{\}|\{)|([*#$@!?\-0-9])|([A-Za-z0-9_]+))")
+_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _REMARK_BYTES = b"#"
 
 
@@ -28,8 +31,11 @@ def read(name: str) -> bytes:
 
 def _expand(line: bytes) -> bytes:
     def value(match: re.Match[bytes]) -> bytes:
-        name = match[1] or match[2]
-        return os.environb.get(name, b"") if name else b"$"
+        braced, broken, special, plain = match.groups()
+        name = braced or special or plain
+        if broken or not name:
+            return b""
+        return b"$" if name == b"$" else os.environb.get(name, b"")
 
     return _VARIABLE.sub(value, line)
 
@@ -52,13 +58,15 @@ def _glob(pattern: bytes) -> list[bytes]:
 
 
 def _plain_lines(content: bytes) -> list[bytes]:
-    lines = (line.strip() for line in content.splitlines())
+    if content.startswith(_UTF16_MARKS):  # as some editors save
+        content = content.decode("utf-16", "replace").encode()
+    lines = (line.strip() for line in content.removeprefix(codecs.BOM_UTF8).split(b"\n"))
     return [line for line in lines if line and not line.startswith(_REMARK_BYTES)]
 
 
 def pattern_lines(content: bytes) -> list[bytes]:
     """The patterns of an exclude file: no blank lines and remarks, `$NAME` filled in."""
-    return [_expand(line) for line in _plain_lines(content)]
+    return [pattern for line in _plain_lines(content) if (pattern := _expand(line))]
 
 
 def listed_paths(content: bytes) -> list[bytes]:

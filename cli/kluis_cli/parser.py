@@ -32,7 +32,7 @@ environment:
 
 exit codes:
   0 complete  1 failed  2 usage  3 some files could not be read or restored (each named)
-  4 damage  5 refused  10 no repository  11 busy  12 wrong password or key  13 no space
+  4 damage  5 refused  10 no repository  11 busy  12 wrong passphrase or key  13 no space
   75 medium not connected  130 cancelled
 """
 

@@ -129,6 +129,7 @@ if TYPE_CHECKING:
         KeyAddOptions as KeyAddOptions,
         KeyListOptions as KeyListOptions,
         KeyPasswdOptions as KeyPasswdOptions,
+        KeyRemoveOptions as KeyRemoveOptions,
         Limit as Limit,
         LsOptions as LsOptions,
         PruneOptions as PruneOptions,
@@ -331,4 +332,7 @@ key_list: _Verb[KeyListOptions, KeysResult] = _Verb("key_list", "What opens the 
 key_add: _Verb[KeyAddOptions, KeysResult] = _Verb("key_add", "One passphrase more.")
 key_passwd: _Verb[KeyPasswdOptions, KeysResult] = _Verb(
     "key_passwd", "Another passphrase instead of the one that opened the repository."
+)
+key_remove: _Verb[KeyRemoveOptions, KeysResult] = _Verb(
+    "key_remove", "One passphrase less; never the last, nor the one that opened the repository."
 )

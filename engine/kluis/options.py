@@ -25,6 +25,9 @@ MAX_UNUSED_SHARE = 0.10
 UNLIMITED_COUNT = -1
 """`--keep-* unlimited`."""
 
+FIXED_CHUNK_BYTES = range(512, (8 << 20) + 1)
+"""From the smallest block of any file system to what a frame still takes."""
+
 LEVEL_AUTO = 3
 """zstd level of `auto`: 2.3 ns a byte, and within 3 % of level 6 on large frames."""
 
@@ -346,6 +349,13 @@ class KeyPasswdOptions:
 
     passphrase: bytes = field(repr=False)
     kdf_memory_bytes: int = KDF_MEMORY_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRemoveOptions:
+    """For `key_remove`: the passphrase with this name, or this id in full."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,17 +49,22 @@ def compression(word: str) -> Any:
 
 def chunker(word: str) -> Any:
     """An argparse type: `default`, `large` or `fixed:SIZE`."""
-    from kluis.options import Chunker
+    from kluis.options import FIXED_CHUNK_BYTES, Chunker
 
     if word == "default":
         return Chunker()
     if word == "large":
         return Chunker(name="large")
     name, _, size = word.partition(":")
-    fixed_bytes: int = unit("parse_size")(size) if name == "fixed" and size else 0
-    if fixed_bytes <= 0:
+    if name != "fixed" or not size:
         raise argparse.ArgumentTypeError(
             f"{word!r} is no chunker; write default, large or fixed:SIZE, such as fixed:16K"
+        )
+    fixed_bytes: int = unit("parse_size")(size)
+    if fixed_bytes not in FIXED_CHUNK_BYTES:
+        raise argparse.ArgumentTypeError(
+            f"{word!r}: chunks of a fixed size have {FIXED_CHUNK_BYTES[0]} bytes at least and "
+            f"{FIXED_CHUNK_BYTES[-1] >> 20}M at most"
         )
     return Chunker(name="fixed", fixed_bytes=fixed_bytes)
 
@@ -250,12 +255,11 @@ def _show_text(result: BackupResult, output: Output) -> None:
         f"Dirs:  {result.dirs_new} new, {result.dirs_changed} changed, "
         f"{result.dirs_unmodified} unmodified"
     )
-    plain = f"{format_size(result.bytes_added_plain)} before compression"
-    if result.dry_run:
-        output.note(f"Would add to the repository: {plain}")
-    else:
-        stored = format_size(result.bytes_added)
-        output.note(f"Added to the repository: {stored} stored, {plain}")
+    verb = "Would add" if result.dry_run else "Added"
+    output.note(
+        f"{verb} to the repository: {format_size(result.bytes_added)} stored, "
+        f"{format_size(result.bytes_added_plain)} before compression"
+    )
     output.note(
         f"processed {counted(files, 'file')}, {format_size(result.bytes_total)} "
         f"in {format_elapsed(result.duration_seconds)}"

@@ -1,4 +1,4 @@
-"""`kluis key list`, `kluis key add`, `kluis key passwd`."""
+"""`kluis key list`, `kluis key add`, `kluis key passwd`, `kluis key remove`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kluis_cli import access
 from kluis_cli.arguments import text
 from kluis_cli.output import Output
 from kluis_cli.parser import Parser, Verbs, add_verb
-from kluis_cli.records import table_rows
+from kluis_cli.records import printable, table_rows
 
 if TYPE_CHECKING:
     from kluis.listing import KeyInfo
@@ -26,6 +26,7 @@ def add(verbs: Verbs) -> None:
         kluis key list
         kluis key add --name partner
         kluis key passwd --new-password-file new.txt
+        kluis key remove partner
         """,
     )
     words = parser.add_subparsers(
@@ -56,6 +57,22 @@ def add(verbs: Verbs) -> None:
         one.add_argument(
             "--new-password-file", metavar="FILE", help="file that holds the new passphrase"
         )
+    _add_removing(words)
+
+
+def _add_removing(words: Verbs) -> None:
+    removing = add_verb(
+        words,
+        "remove",
+        "remove a passphrase; the others go on opening the repository",
+        """
+        kluis key remove partner
+        kluis key remove 7k2m4qxa --json
+        """,
+        prog="kluis key remove",
+    )
+    removing.add_argument("name", metavar="NAME", help="its name or id, as `kluis key list` has it")
+    removing.set_defaults(run=run_remove, parser=removing)
 
 
 def new_passphrase(args: argparse.Namespace) -> bytes:
@@ -79,17 +96,12 @@ def _fields(key: KeyInfo) -> dict[str, object]:
 
 
 def show(result: KeysResult, output: Output) -> None:
-    from kluis.units import format_time
-
     if output.as_json:
         for key in result.keys:
             output.event("key", _fields(key))
         return
-    rows = []
-    for key in result.keys:
-        created = "" if key.created_ns is None else format_time(key.created_ns)
-        rows.append([("*" if key.current else " ") + key.id, key.role, key.name, created])
-    for line in table_rows([" ID", "Role", "Name", "Created"], rows):
+    rows = [[("*" if key.current else " ") + key.id, key.role, key.name] for key in result.keys]
+    for line in table_rows([" ID", "Role", "Name"], rows):
         output.line(line)
 
 
@@ -124,6 +136,21 @@ def run_passwd(args: argparse.Namespace, session: Session) -> int:
         with session.context() as context:
             result = kluis.key_passwd(repository, options, context)
     session.output.note("the passphrase is changed; the old one opens nothing any more")
+    if session.output.as_json:
+        show(result, session.output)
+    return result.exit_status
+
+
+def run_remove(args: argparse.Namespace, session: Session) -> int:
+    import kluis
+    from kluis.options import KeyRemoveOptions
+
+    with session.open() as repository, session.context() as context:
+        result = kluis.key_remove(repository, KeyRemoveOptions(args.name), context)
+    session.output.note(
+        f"the passphrase {printable(args.name)} is removed: it opens this repository no more. "
+        "A copy that was made before still opens with it"
+    )
     if session.output.as_json:
         show(result, session.output)
     return result.exit_status

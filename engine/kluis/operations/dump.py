@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from kluis.errors import DamageError, NotFoundError
 from kluis.events import Context, Damage, DamageFound, FileProblem, Problem, Progress
@@ -24,6 +25,7 @@ from kluis.repository.listing import (
     root_of,
     shown,
 )
+from kluis.repository.reader import warn_of_rebuilt
 from kluis.repository.selection import pick
 from kluis.repository.trees import TreeReader, content_of, root_content
 from kluis.results import DumpResult
@@ -39,7 +41,14 @@ def dump(repository: Repository, options: DumpOptions, context: Context) -> Dump
     """
     snapshot = pick(repository, options.snapshot, options.filter)
     trees, root = Readers(repository).of(snapshot), root_of(snapshot)
-    found = locate(trees, root, options.path)
+    trees.frames.damaged = partial(warn_of_rebuilt, context)
+    try:
+        found = locate(trees, root, options.path)
+    except DamageError as error:
+        raise DamageError(
+            f"the folders of the snapshot that lead to {shown(options.path) or '/'} are lost, so "
+            f"nothing was dumped: {error}. Next: kluis repair"
+        ) from error
     work = Dumping(repository, options, context, trees, snapshot.id())
     if found is None:
         work.folder(b"", None, root_content(root))

@@ -19,7 +19,7 @@ def init(location: str, options: InitOptions, context: Context) -> InitResult:
     passphrase = options.credentials.passphrase
     if not passphrase:
         raise PasswordError(
-            "no password was given, so no repository was made. "
+            "no passphrase was given, so no repository was made. "
             "Next: set KLUIS_PASSWORD or use --password-file"
         )
     storage = LocalStorage.make(location)

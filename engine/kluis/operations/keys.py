@@ -1,18 +1,25 @@
-"""Keys: what opens the repository, one passphrase more, another one instead."""
+"""Keys: what opens the repository, one passphrase more or less, another one instead."""
 
 from __future__ import annotations
 
 from kluis.errors import PasswordError
 from kluis.events import Context
-from kluis.format import crypt, names
+from kluis.format import names
 from kluis.format.ledger import AGENT, AUDITOR, OPERATOR, OWNER, RESTORER
 from kluis.listing import KeyInfo
-from kluis.options import KeyAddOptions, KeyListOptions, KeyPasswdOptions
+from kluis.options import KeyAddOptions, KeyListOptions, KeyPasswdOptions, KeyRemoveOptions
 from kluis.repository.access import Repository
-from kluis.repository.keychange import Slots, added, read_slots, replaced, write_epoch
+from kluis.repository.keychange import (
+    ID_CHARACTERS,
+    Slots,
+    added,
+    read_slots,
+    removed,
+    replaced,
+    write_epoch,
+)
 from kluis.results import KeysResult
 
-ID_CHARACTERS = 8
 ROLE_NAMES = {
     OWNER: "owner",
     AGENT: "agent",
@@ -50,21 +57,27 @@ def key_passwd(repository: Repository, options: KeyPasswdOptions, context: Conte
     return _listed(repository, write_epoch(repository, change))
 
 
+def key_remove(repository: Repository, options: KeyRemoveOptions, context: Context) -> KeysResult:
+    """The passphrase that is named opens nothing any more; at least one is left that does."""
+    context.cancel.check()
+    return _listed(repository, write_epoch(repository, removed(repository, options.name)))
+
+
 def _require(passphrase: bytes) -> None:
     if not passphrase:
-        raise PasswordError("the new password is empty; nothing was changed")
+        raise PasswordError("the new passphrase is empty; nothing was changed")
 
 
 def _listed(repository: Repository, slots: Slots) -> KeysResult:
     session = repository.session
     keys = [
         KeyInfo(
-            id=names.base32(crypt.digest(slot))[:ID_CHARACTERS],
+            id=slot_id,
             role="owner",
             name=name,
-            current=number == session.slot,
+            current=slot == session.slot,
         )
-        for number, (slot, name) in enumerate(zip(slots.ring.slots, slots.names(), strict=True))
+        for slot, slot_id, name in zip(slots.ring.slots, slots.ids(), slots.names(), strict=True)
     ]
     for role in repository.ledger.state.roles.values():
         domains = [session.domains[item].name for item in role.domains if item in session.domains]

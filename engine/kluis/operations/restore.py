@@ -9,7 +9,14 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 
-from kluis.errors import DamageError, KluisError, MediumGoneError, StorageError, UsageError
+from kluis.errors import (
+    CancelledError,
+    DamageError,
+    KluisError,
+    MediumGoneError,
+    StorageError,
+    UsageError,
+)
 from kluis.events import Context, Stage
 from kluis.format import names, tree
 from kluis.format.tree import Entry
@@ -20,17 +27,17 @@ from kluis.operations.restoring.files import FileWriter
 from kluis.operations.restoring.levels import Level
 from kluis.operations.restoring.listings import Listing, open_listing
 from kluis.operations.restoring.outcome import Outcome
-from kluis.operations.restoring.renewing import RenewingReader
 from kluis.options import RestoreOptions
 from kluis.repository.access import Repository
 from kluis.repository.content import Content
-from kluis.repository.listing import Readers, Visited, locate, root_of
-from kluis.repository.reader import FrameReader
+from kluis.repository.listing import Readers, Visited, locate, root_of, shown
+from kluis.repository.reader import warn_of_rebuilt
 from kluis.repository.selection import pick
 from kluis.repository.snapshots import Snapshot
 from kluis.repository.trees import TreeReader, content_of, root_content
 from kluis.results import RestoreResult
 from kluis.source import records as records_of
+from kluis.source.folding import folded
 from kluis.source.openat import open_directory
 from kluis.source.paths import absolute, joined
 from kluis.source.patterns import PathFilter
@@ -64,12 +71,21 @@ def restore(repository: Repository, options: RestoreOptions, context: Context) -
     context.events(Stage("reading the index"))
     snapshot = pick(repository, options.snapshot, options.filter)
     trees = Readers(repository).of(snapshot)
-    start = _start(trees, snapshot, options)
+    trees.frames.damaged = partial(warn_of_rebuilt, context)
+    try:
+        start = _start(trees, snapshot, options)
+    except DamageError as error:
+        raise DamageError(
+            f"the folders of the snapshot that lead to {shown(options.path) or '/'} are lost, so "
+            f"nothing was restored: {error}. Next: kluis repair"
+        ) from error
     outcome = _outcome(repository, context, snapshot, start, options)
-    trees.frames = _renewing(trees.frames, outcome)
     with ExitStack() as stack:
         context.events(Stage("restoring"))
-        _Walk(trees, snapshot, outcome, options).run(start, stack)
+        try:
+            _Walk(trees, snapshot, outcome, options).run(start, stack)
+        except CancelledError as error:
+            raise CancelledError(outcome.cancelled()) from error
     with suppress(KluisError, OSError):
         repository.remember()
     seconds = repository.surroundings.monotonic() - begun
@@ -117,19 +133,6 @@ def _outcome(
     )
 
 
-def _renewing(frames: FrameReader, outcome: Outcome) -> FrameReader:
-    """A reader of the same that tells of damage, and goes on while others prune."""
-    reader = RenewingReader(frames.storage, frames.session, frames.state, frames.index)
-    reader.damaged = partial(_tell_of_rebuilt, outcome)
-    return reader
-
-
-def _tell_of_rebuilt(outcome: Outcome, name: str, what: str) -> None:
-    """A pack that is whole again, in memory, costs no file; one that is not shows as its files."""
-    if what.endswith("rebuilt from parity in memory"):
-        outcome.warn("rebuilt", f"{name}: {what}; nothing of it is lost. Next: kluis repair")
-
-
 class _Walk:
     """Goes through the snapshot, folder by folder, each before what lies in it."""
 
@@ -159,7 +162,7 @@ class _Walk:
         options, outcome = self._options, self._outcome
         there = _is_there(outcome.target)
         if there or not options.dry_run:
-            rights = TargetOptions(options.privileged, options.numeric_owner)
+            rights = TargetOptions(options.privileged)
             self._target = stack.enter_context(Target(outcome.target, rights, outcome.problem))
         comparer = Comparer(self._trees, ChunkLists(self._trees), self._check)
         if self._target is not None and not options.dry_run:
@@ -187,6 +190,7 @@ class _Walk:
         top.made = True
         if self._target is not None:
             top.place(self._target.make_folder(b"", replace=False))
+            top.folds = self._target.may_fold(b"")
         if start.folder is not None and (fresh or self._options.in_place):
             owners = self._translate(start.folder.tree.users, start.folder.tree.groups)
             top.wanted = metadata_of(start.folder.entry, owners)
@@ -294,6 +298,8 @@ class _Walk:
         folder, _, name = path.rpartition(b"/")
         operation = "create"
         try:
+            if self._placer.is_taken(above, folder, name):
+                return False
             found = self._placer.look(above, folder, name)
             is_there = found is not None and stat.S_ISDIR(found.mode)
             if is_there:
@@ -302,6 +308,8 @@ class _Walk:
                 raise OSError(errno.ENOTDIR, "")
             if self._target is not None and self._writer is not None:
                 level.place(self._target.make_folder(path, replace=found is not None))
+            if self._target is not None and (is_there or self._writer is not None):
+                level.folds = self._target.may_fold(path)
         except OSError as failure:
             self._outcome.failed(folder, name, operation, failure)
             return False
@@ -313,7 +321,7 @@ class _Walk:
         if not level.made:
             return
         if level.names is not None and level.covered and level.whole and not level.fresh:
-            self._delete_others(level.path(self._where), level.names)
+            self._delete_others(level, level.names)
         if level.wanted is None:
             return
         if self._writer is not None:
@@ -321,9 +329,14 @@ class _Walk:
         else:
             self._outcome.folders += 1
 
-    def _delete_others(self, folder: bytes, names_kept: set[bytes]) -> None:
-        """Removes what the snapshot does not have in a folder, as far as it was chosen."""
+    def _delete_others(self, level: Level, names_kept: set[bytes]) -> None:
+        """Removes what the snapshot does not have in a folder, as far as it was chosen.
+
+        Where the target folds, a name that it may take for one of the snapshot's stays.
+        """
         assert self._target is not None
+        folder = level.path(self._where)
+        stays = set(map(folded, names_kept)) if level.folds else set[str]()
         try:
             records, found = self._target.entries(folder)
         except OSError as failure:
@@ -332,6 +345,8 @@ class _Walk:
         for name in records_of.split_names(records, found):
             path = joined(folder, name) if folder else name
             if name in names_kept or not self._filter.judge(b"/" + path, False)[0]:
+                continue
+            if stays and folded(name) in stays:
                 continue
             if self._options.dry_run or self._target.remove(folder, name):
                 self._outcome.deleted(folder, name)

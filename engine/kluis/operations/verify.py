@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from blake3 import blake3
-
 from kluis.errors import DamageError, KluisError, RefusedError
 from kluis.events import Context, Damage, DamageFound, Progress, Stage
 from kluis.format import names, tree
-from kluis.format.frame import HASH_BYTES
+from kluis.format.extent import pack_extent
 from kluis.format.ledger import PackName, SegmentRange, Verified
 from kluis.options import VerifyOptions
 from kluis.repository import check
 from kluis.repository.access import Repository
-from kluis.repository.affected import Affected
-from kluis.repository.check import Checker, Finding
-from kluis.repository.content import Content, list_digest, record, stream_digest
+from kluis.repository.check import Checker, Finding, Look
+from kluis.repository.content import Content
 from kluis.repository.index import Index, load_index
 from kluis.repository.mend import empty_quarantine
+from kluis.repository.outlook import Cost, Outlook
 from kluis.repository.snapshots import Snapshot, load_all
-from kluis.repository.trees import TreeReader, content_of, open_trees, root_content
+from kluis.repository.streams import Streams
+from kluis.repository.trees import content_of, open_trees, root_content
+from kluis.repository.wholepacks import PackOpener
 from kluis.results import VerifyResult
 
 FILES_NAMED = 1000
+FILES_SHOWN = 10
 LOOKS_AGAIN = 3
 
 
@@ -37,9 +38,17 @@ class Work:
     checker: Checker
     findings: dict[str, Finding] = field(default_factory=dict)
     bad_frames: set[tuple[bytes, int]] = field(default_factory=set)
-    frames: int = 0
     files: int = 0
-    trees: TreeReader | None = None
+    snapshots: list[Snapshot] = field(default_factory=list)
+    _streams: dict[bytes, Streams] = field(default_factory=dict)
+
+    def streams(self, domain: bytes) -> Streams:
+        """What reads the files of a domain, the same each time."""
+        found = self._streams.get(domain)
+        if found is None:
+            trees = open_trees(self.repository, domain, self.index)
+            found = self._streams[domain] = Streams(trees)
+        return found
 
     def add(self, finding: Finding) -> None:
         """Notes what is wrong, once an object."""
@@ -84,7 +93,7 @@ def verify(repository: Repository, options: VerifyOptions, context: Context) -> 
         packs=len(work.index.packs),
         segments=len(work.index.segments),
         records=len(repository.ledger.digests),
-        frames=work.frames,
+        frames=work.checker.frames,
         objects=work.checker.checked,
         files=work.files,
         bytes_read=work.checker.bytes_read,
@@ -100,6 +109,8 @@ def _look(repository: Repository, level: int, context: Context) -> Work:
     index = load_index(repository.storage, repository.session, repository.ledger.state)
     work = Work(repository, context, index, Checker(repository, index))
     _structure(work)
+    if level >= 2 and any(snapshot.root is None for snapshot in work.snapshots):
+        raise RefusedError("this key does not read content: verify --level 1 is what it may do")
     if level >= 1:
         context.events(Stage("reading every stored byte"))
         _stored_bytes(work, level)
@@ -125,96 +136,60 @@ def _structure(work: Work) -> None:
     _snapshots(work)
 
 
-def _snapshots(work: Work) -> list[Snapshot]:
+def _snapshots(work: Work) -> None:
     """All live snapshots that can be opened; the others are noted."""
-    snapshots, problems = load_all(work.repository)
+    work.snapshots, problems = load_all(work.repository)
     for identity, reason in problems.items():
         mark = work.repository.ledger.require(names.from_base32(identity, 16))
         work.add(Finding(names.numbered(names.SNAPSHOTS, mark.run, mark.k), check.GONE, reason))
-    return snapshots
 
 
 def _stored_bytes(work: Work, level: int) -> None:
     """Level 1: every byte against a name or digest; level 2 opens each pack on the way."""
     total = sum(place.size for place in work.index.packs)
+    checker, context = work.checker, work.context
 
-    def opened(name: str, data: bytes) -> None:
-        work.context.cancel.check()
-        if level >= 2:
-            _open_frames(work, name, data)
-        work.context.events(Progress(bytes_done=work.checker.bytes_read, bytes_total=total))
+    def told() -> None:
+        context.cancel.check()
+        context.events(Progress(bytes_done=checker.bytes_read, bytes_total=total))
 
-    for finding in work.checker.stored_bytes(opened):
+    look: Look | None = None
+    if level >= 2:
+        directories = work.streams(work.repository.session.home().id).trees.frames.directories
+        look = PackOpener(directories, context.cancel).check
+    for finding in checker.stored_bytes(look, told):
         work.add(finding)
-
-
-def _open_frames(work: Work, name: str, data: bytes) -> None:
-    """Level 2: opens every frame of a whole pack and hashes its chunks again."""
-    trees = _reader(work)
-    opened = trees.frames.directories.offer(name, data)
-    for place, entry in enumerate(opened.entries):
-        work.context.cancel.check()
-        start = opened.offsets[place]
-        frame = trees.frames.expand_at(opened, place, data[start : start + entry.stored_bytes])
-        view, position = memoryview(frame.plain), 0
-        key = trees.keys.hash_key(entry.kind)
-        for hash16, length in frame.chunks:
-            if blake3(view[position : position + length], key=key).digest(HASH_BYTES) != hash16:
-                raise DamageError(f"{name} holds a chunk that is not what its list says")
-            position += length
-        work.frames += 1
-
-
-def _reader(work: Work) -> TreeReader:
-    if work.trees is None:
-        work.trees = open_trees(work.repository, work.repository.session.home().id, work.index)
-    return work.trees
 
 
 def _contents(work: Work) -> None:
     """Level 2: every tree read, every file's digest recomputed from the chunk lists."""
-    snapshots = _snapshots(work)
-    seen: set[Content] = set()
-    for snapshot in snapshots:
-        if snapshot.root is None:
-            raise RefusedError("this key does not read content: verify --level 1 is what it may do")
-        trees = open_trees(work.repository, snapshot.certificate.domain, work.index)
+    seen: set[bytes] = set()
+    for snapshot in work.snapshots:
+        assert snapshot.root is not None
+        streams = work.streams(snapshot.certificate.domain)
         pending: list[tuple[bytes, Content]] = [(b"", root_content(snapshot.root))]
         while pending:
             path, content = pending.pop()
             work.context.cancel.check()
-            if content in seen:
+            key = content.digest + b"".join(map(pack_extent, content.extents))
+            if key in seen:
                 continue
-            seen.add(content)
+            seen.add(key)
             try:
-                entries = trees.tree(content).entries
+                entries = streams.trees.tree(content).entries
             except DamageError as error:
                 _content_damage(work, (path or b"/", snapshot.id()), content, str(error))
                 continue
             for entry in entries:
-                whole = path + b"/" + entry.name
                 if entry.kind == tree.DIRECTORY:
-                    pending.append((whole, content_of(entry)))
+                    pending.append((path + b"/" + entry.name, content_of(entry)))
                 elif entry.kind == tree.FILE:
-                    _file(work, trees, content_of(entry), (whole, snapshot.id()))
-
-
-def _file(work: Work, trees: TreeReader, content: Content, where: tuple[bytes, str]) -> None:
-    work.files += 1
-    try:
-        digests = []
-        for digest, extents in trees.blocks(content):
-            records = b"".join(
-                record(piece.hash16, tree.extent_length(piece.extent))
-                for piece in trees.pieces(extents)
-            )
-            if stream_digest(trees.keys, records) != digest:
-                raise DamageError("its content is not the one that was recorded")
-            digests.append(digest)
-        if content.listed and list_digest(trees.keys, digests) != content.digest:
-            raise DamageError("its content is not the one that was recorded")
-    except DamageError as error:
-        _content_damage(work, where, content, str(error))
+                    work.files += 1
+                    try:
+                        streams.check(entry)
+                    except DamageError as error:
+                        where = path + b"/" + entry.name, snapshot.id()
+                        _content_damage(work, where, content_of(entry), str(error))
 
 
 def _content_damage(work: Work, where: tuple[bytes, str], content: Content, reason: str) -> None:
@@ -223,7 +198,7 @@ def _content_damage(work: Work, where: tuple[bytes, str], content: Content, reas
     if frames & work.bad_frames:
         return
     shown = where[0].decode("utf-8", "backslashreplace")
-    work.add(Finding(f"{where[1]}:{shown}", check.GONE, reason))
+    work.add(Finding(f"{where[1]}:{shown}", check.GONE, reason, files=(where[0],)))
 
 
 def _remember_reading(work: Work, level: int) -> None:
@@ -262,27 +237,36 @@ def read_dates(repository: Repository, index: Index) -> tuple[int | None, int]:
 
 
 def _damages(work: Work) -> list[Damage]:
-    """Findings in words, with the files that they touch and the next command."""
-    if not work.findings:
-        return []
-    by_pack: dict[bytes, str] = {}
-    if work.bad_frames:
-        by_pack = dict(Affected(work.repository, work.index, work.bad_frames).paths())
-    files = tuple(sorted(by_pack))[:FILES_NAMED]
+    """Findings in words, with the files that are lost by them and the next command."""
+    findings = list(work.findings.values())
+    outlook = Outlook(work.checker, findings)
     result = []
-    for finding in work.findings.values():
-        touched = files if finding.kind in (check.PACK, check.SEGMENT) else ()
+    for finding in findings:
+        cost = outlook.cost(finding)
+        healable = outlook.can_be_repaired(finding)
         damage = Damage(
-            finding.object, finding.what, _meaning(finding, len(by_pack)), touched, _next(finding)
+            finding.object,
+            finding.what,
+            _meaning(finding, cost, healable),
+            cost.lost[:FILES_NAMED],
+            _next(finding, healable),
         )
         work.context.events(DamageFound(damage))
         result.append(damage)
     return result
 
 
-def _meaning(finding: Finding, files: int) -> str:
-    if finding.kind == check.PACK:
-        return f"{files} files need what lies there; parity may bring it back"
+def _meaning(finding: Finding, cost: Cost, healable: bool) -> str:
+    if finding.kind in (check.PACK, check.INSIDE) or finding.frames:
+        saved = f"needed by {_counted(cost.saved)}; it can be repaired{_some(cost.saved)}"
+        lost = f"{_counted(cost.lost)} lost: nothing in this store brings it back"
+        if cost.lost:
+            return f"{lost}; also {saved}" if cost.saved else lost
+        if cost.saved:
+            return saved
+        if healable:
+            return "no file is lost: it can be repaired"
+        return "no file that can be listed needs it; nothing in this store brings it back"
     if finding.kind == check.SEGMENT:
         return "where frames lie is unknown; it can be rebuilt from the packs"
     if finding.kind == check.PARITY:
@@ -291,10 +275,34 @@ def _meaning(finding: Finding, files: int) -> str:
         return "no file is lost: its other copy is whole"
     if finding.kind == check.EXTRA:
         return "no file is lost; somebody put it there"
+    if _is_document(finding):
+        return "no file is lost; it can be written again"
     return "nothing in this store can bring it back"
 
 
-def _next(finding: Finding) -> str:
+def _counted(files: tuple[bytes, ...]) -> str:
+    return "1 file" if len(files) == 1 else f"{len(files)} files"
+
+
+def _some(files: tuple[bytes, ...]) -> str:
+    """The first of the files, by name."""
+    shown = ", ".join(path.decode("utf-8", "backslashreplace") for path in files[:FILES_SHOWN])
+    more = len(files) - FILES_SHOWN
+    return f": {shown}" + (f" and {more} more" if more > 0 else "")
+
+
+def _is_document(finding: Finding) -> bool:
+    """True for what every kluis can write again, and a repair does."""
+    return finding.object.removeprefix(f"{names.TWINS}/") in names.DOCUMENTS
+
+
+def _next(finding: Finding, healable: bool) -> str:
     if finding.kind == check.EXTRA:
         return "look at the file, and remove it if it is not yours"
+    if finding.kind == check.GONE and not _is_document(finding):
+        return "take it from another copy of this repository"
+    if finding.kind == check.INSIDE and not healable:
+        return "take the files from another copy of this repository"
+    if not healable:
+        return "kluis repair, then kluis backup: what the source still has is stored anew"
     return "kluis repair"

@@ -128,7 +128,7 @@ def unlock(storage: Storage, vault: bytes, credentials: Credentials) -> Session:
     """The session that a passphrase opens, or `PasswordError`."""
     if credentials.passphrase is None:
         raise PasswordError(
-            "no password was given; nothing was read. "
+            "no passphrase was given; nothing was read. "
             "Next: set KLUIS_PASSWORD or use --password-file"
         )
     ring = read_keyring(storage, vault)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from kluis.errors import DamageError, RefusedError
 from kluis.format import tree
-from kluis.format.tree import Entry
+from kluis.format.tree import Entry, Extent
 from kluis.repository.access import Repository
 from kluis.repository.content import Content
 from kluis.repository.index import Index
@@ -24,11 +24,18 @@ class Affected:
     repository: Repository
     index: Index
     frames: set[Frame]
-    _seen: set[bytes] = field(default_factory=set)
+    _seen: set[tuple[bytes, bytes]] = field(default_factory=set)
 
     def paths(self) -> list[tuple[bytes, str]]:
         """(path, snapshot id), each path once, with the newest snapshot that has it so."""
-        found: dict[bytes, str] = {}
+        return sorted((path, identity) for path, (identity, _) in self._find().items())
+
+    def hits(self) -> dict[bytes, frozenset[Frame]]:
+        """Path -> which of the frames it needs; sorted by path."""
+        return {path: frozenset(frames) for path, (_, frames) in sorted(self._find().items())}
+
+    def _find(self) -> dict[bytes, tuple[str, set[Frame]]]:
+        found: dict[bytes, tuple[str, set[Frame]]] = {}
         snapshots, _ = load_all(self.repository)
         for snapshot in reversed(snapshots):
             if snapshot.root is None:
@@ -37,40 +44,41 @@ class Affected:
                 trees = open_trees(self.repository, snapshot.certificate.domain, self.index)
             except RefusedError:
                 continue
-            for path in self._in(trees, snapshot):
-                found.setdefault(path, snapshot.id())
-        return sorted(found.items())
+            for path, frames in self._in(trees, snapshot):
+                found.setdefault(path, (snapshot.id(), set()))[1].update(frames)
+        return found
 
-    def _in(self, trees: TreeReader, snapshot: Snapshot) -> Iterator[bytes]:
+    def _in(self, trees: TreeReader, snapshot: Snapshot) -> Iterator[tuple[bytes, set[Frame]]]:
         assert snapshot.root is not None
         pending: list[tuple[bytes, Content]] = [(b"", root_content(snapshot.root))]
         while pending:
             path, content = pending.pop()
-            if content.digest in self._seen:
+            # The same folder may lie at several paths, and all of them are to be named.
+            if (path, content.digest) in self._seen:
                 continue
-            self._seen.add(content.digest)
+            self._seen.add((path, content.digest))
             try:
                 entries = trees.tree(content).entries
             except DamageError:
-                yield path or b"/"
+                yield path or b"/", self._among(content.extents)
                 continue
             for entry in entries:
                 whole = path + b"/" + entry.name
                 if entry.kind == tree.DIRECTORY:
                     pending.append((whole, content_of(entry)))
-                elif self._needs(trees, entry):
-                    yield whole
+                elif frames := self._needed(trees, entry):
+                    yield whole, frames
 
-    def _needs(self, trees: TreeReader, entry: Entry) -> bool:
-        if any((extent.run, extent.n) in self.frames for extent in entry.extents):
-            return True
-        if not entry.flags & tree.LISTED:
-            return False
-        try:
-            return any(
-                (extent.run, extent.n) in self.frames
-                for _, extents in trees.blocks(content_of(entry))
-                for extent in extents
-            )
-        except DamageError:
-            return True
+    def _needed(self, trees: TreeReader, entry: Entry) -> set[Frame]:
+        """The frames that a file needs, of those looked for."""
+        found = self._among(entry.extents)
+        if entry.flags & tree.LISTED:
+            try:
+                for _, extents in trees.blocks(content_of(entry)):
+                    found |= self._among(extents)
+            except DamageError:
+                pass  # then its list lies in one of them
+        return found
+
+    def _among(self, extents: tuple[Extent, ...]) -> set[Frame]:
+        return {(extent.run, extent.n) for extent in extents} & self.frames

@@ -7,7 +7,9 @@ that never came to count, a newest ledger record without its twin.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import cast
 
 from kluis.errors import DamageError, FormatError, NewerFormatError, NotFoundError
 from kluis.format import crypt, domain, keyring, names, store
@@ -19,17 +21,22 @@ from kluis.repository.index import Index
 from kluis.repository.needed import Frame, Needs
 from kluis.repository.packs import check_name
 from kluis.repository.rebuild import SHARD_LIMIT_BYTES
+from kluis.repository.room import make_room
 from kluis.repository.small import Copies, listed, read_copies, read_or_none
+from kluis.repository.wholepacks import InsideError
+from kluis.repository.workers import side_by_side
 
 SMALL = "small"  # healed from its other copy
 SEGMENT = "segment"
 PARITY = "parity"
 PACK = "pack"
 EXTRA = "extra"
+INSIDE = "inside"  # a pack whose bytes fit its name, and are wrong all the same
 GONE = "gone"  # nothing in this store can bring it back
 
 
-OnPack = Callable[[str, bytes], None]
+# (name, bytes, what its segment says) of a whole pack -> frames opened
+Look = Callable[[str, bytes, PackPlace], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,10 @@ class Finding:
     what: str
     pack: PackName | None = None
     frames: frozenset[Frame] = frozenset()  # that are listed nowhere
+    files: tuple[bytes, ...] = ()  # that are damaged themselves, whatever holds them
+
+
+Outcome = tuple[int, int, Finding | None]  # bytes read, frames opened, what is wrong
 
 
 @dataclass
@@ -51,6 +62,7 @@ class Checker:
     index: Index
     checked: int = 0
     bytes_read: int = 0
+    frames: int = 0
     sizes: dict[str, int] = field(default_factory=dict)
     needs: Needs = field(init=False)
 
@@ -111,38 +123,56 @@ class Checker:
             name = names.numbered(names.PARITY, parity_set.parity_run, parity_set.parity_k)
             yield from self._size(name, PARITY, parity_set.parity_bytes, None)
 
-    def stored_bytes(self, opened: OnPack | None = None) -> Iterator[Finding]:
+    def stored_bytes(
+        self, look: Look | None = None, told: Callable[[], None] | None = None
+    ) -> Iterator[Finding]:
         """Each pack against its name and each shard against its segment. Needs no read key.
 
-        `opened` gets every whole pack, to look inside it; it may raise `DamageError`.
+        `look` gets every whole pack, in one of `WORKERS` threads, to look inside it; it says how
+        many frames it opened, or raises `DamageError`. `told` is called after each object, from
+        the thread of the caller, as is the storage. No more than `WORKERS` objects are held.
         """
-        storage, doomed = self.repository.storage, self.repository.ledger.state.doomed
+        for size, frames, finding in side_by_side(self._reads(look)):
+            self.bytes_read += size
+            self.frames += frames
+            if told is not None:
+                told()
+            if finding is not None:
+                yield finding
+
+    def _reads(self, look: Look | None) -> Iterator[Callable[[], Outcome]]:
+        """One object read each time that another is asked for, with what is to be done to it."""
+        doomed = self.repository.ledger.state.doomed
         for place in self.index.packs:
             pack = PackName(place.shelf, place.digest)
             name = names.pack(place.shelf, place.digest)
             if pack in doomed or pack in self.needs.idle or self.sizes.get(name) != place.size:
                 continue
-            try:
-                data = storage.get(name, PACK_LIMIT_BYTES)
-                self.bytes_read += len(data)
-                check_name(name, data)
-                if opened is not None:
-                    opened(name, data)
-            except (DamageError, NotFoundError) as error:
-                yield Finding(name, PACK, str(error), pack)
+            found = Finding(name, PACK, "", pack)
+            yield self._read(
+                found, PACK_LIMIT_BYTES, partial(_look_at_pack, look, place), look is not None
+            )
         for parity_set in self._sets():
             name = names.numbered(names.PARITY, parity_set.parity_run, parity_set.parity_k)
-            if parity_set.parity_digest is None or self._is_gone(parity_set.packs):
+            digest = parity_set.parity_digest
+            if digest is None or self._is_gone(parity_set.packs):
                 continue
-            if self.sizes.get(name) != parity_set.parity_bytes:
-                continue
-            try:
-                data = storage.get(name, SHARD_LIMIT_BYTES)
-                self.bytes_read += len(data)
-                if crypt.digest(data) != parity_set.parity_digest:
-                    raise DamageError(f"{name} is damaged: it is not the shard that was listed")
-            except (DamageError, NotFoundError) as error:
-                yield Finding(name, PARITY, str(error))
+            if self.sizes.get(name) == parity_set.parity_bytes:
+                found = Finding(name, PARITY, "")
+                yield self._read(found, SHARD_LIMIT_BYTES, partial(_look_at_shard, digest), False)
+
+    def _read(
+        self, found: Finding, limit: int, look: Callable[[Finding, bytes], Outcome], apart: bool
+    ) -> Callable[[], Outcome]:
+        """A look at an object's bytes, which are read now and let go before it returns."""
+        try:
+            data = self.repository.storage.get(found.object, limit)
+            held = [_apart(data) if apart and data else data]
+            del data
+        except (DamageError, NotFoundError) as error:
+            outcome = 0, 0, replace(found, what=str(error))
+            return lambda: outcome
+        return lambda: look(found, held.pop())
 
     def strangers(self) -> Iterator[Finding]:
         """Files that nothing of kluis would write."""
@@ -249,6 +279,33 @@ class Checker:
             k += 1
         if names.numbered(names.INDEX, run, max(0, k - 1)) not in self.index.problems:
             yield Finding(names.numbered(names.INDEX, run, k), SEGMENT, "is missing")
+
+
+def _apart(data: bytes) -> bytes:
+    """The same in pages of their own, which go back to the system: 50 MiB less at the peak.
+
+    Beside frames that come and go, a heap keeps a hole for each size of pack.
+    """
+    room = make_room(len(data))
+    room[:] = data
+    return cast("bytes", room)  # nobody does more than look at parts of it
+
+
+def _look_at_pack(look: Look | None, place: PackPlace, found: Finding, data: bytes) -> Outcome:
+    try:
+        check_name(found.object, data)
+        return len(data), look(found.object, data, place) if look is not None else 0, None
+    except InsideError as error:
+        return len(data), 0, replace(found, kind=INSIDE, what=str(error))
+    except DamageError as error:
+        return len(data), 0, replace(found, what=str(error))
+
+
+def _look_at_shard(digest: bytes, found: Finding, data: bytes) -> Outcome:
+    if crypt.digest(data) == digest:
+        return len(data), 0, None
+    what = f"{found.object} is damaged: it is not the shard that was listed"
+    return len(data), 0, replace(found, what=what)
 
 
 def _reason(data: bytes | None, place: str, check: Callable[[bytes, str], None]) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
-from kluis.errors import FormatError, NotFoundError
+from kluis.errors import FormatError, NotFoundError, UnreadableError
 from kluis.format import crypt, envelope, names, segment
 from kluis.format.certificate import Certificate
 from kluis.format.ledger import PackName
@@ -216,7 +216,7 @@ def _load_once(storage: Storage, session: Session, state: LedgerState) -> tuple[
         except NotFoundError:
             complete = False
             continue
-        except FormatError as error:
+        except (FormatError, UnreadableError) as error:
             index.problems[name] = str(error)
             continue
         if decoded is not None:

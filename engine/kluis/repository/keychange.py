@@ -1,4 +1,4 @@
-"""A new epoch of the keyring: a passphrase more, or another one instead. Older epochs go."""
+"""A new epoch of the keyring: a passphrase more or less, or another instead. Older epochs go."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from kluis.errors import (
     AlreadyExistsError,
     FormatError,
     KluisError,
+    NotFoundError,
     PasswordError,
     RefusedError,
 )
@@ -20,6 +21,7 @@ from kluis.repository.keys import Owner, owner_by_passphrase, stretch, wrap_owne
 from kluis.repository.small import listed, read_or_none
 
 ATTEMPTS = 4
+ID_CHARACTERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,10 @@ class Slots:
         """A name for each slot, in their order."""
         given = list(self.private.slot_names[: len(self.ring.slots)])
         return given + [""] * (len(self.ring.slots) - len(given))
+
+    def ids(self) -> list[str]:
+        """An id for each slot, in their order: it changes with the passphrase."""
+        return [names.base32(crypt.digest(slot))[:ID_CHARACTERS] for slot in self.ring.slots]
 
 
 Change = Callable[[Slots, Owner], tuple[Keyring, list[str]]]
@@ -51,9 +57,7 @@ def read_slots(repository: Repository) -> Slots:
     return Slots(ring, keyring.decode_private(plain))
 
 
-def added(
-    repository: Repository, passphrase: bytes, name: str
-) -> Callable[[Slots, Owner], tuple[Keyring, list[str]]]:
+def added(repository: Repository, passphrase: bytes, name: str) -> Change:
     """The change that gives one more passphrase."""
 
     def change(slots: Slots, owner: Owner) -> tuple[Keyring, list[str]]:
@@ -77,9 +81,7 @@ def added(
     return change
 
 
-def replaced(
-    repository: Repository, passphrase: bytes, memory_bytes: int
-) -> Callable[[Slots, Owner], tuple[Keyring, list[str]]]:
+def replaced(repository: Repository, passphrase: bytes, memory_bytes: int) -> Change:
     """The change that puts a passphrase in the place of the one that opened the session.
 
     Salt and cost are those of all passphrases: they can change only while there is one.
@@ -88,10 +90,15 @@ def replaced(
 
     def change(slots: Slots, owner: Owner) -> tuple[Keyring, list[str]]:
         ring = slots.ring
-        if slot is None or slot >= len(ring.slots):
+        if slot is None:
             raise RefusedError(
                 "this repository was not opened with a passphrase, so none can be changed; "
                 "nothing was written. Next: kluis key add"
+            )
+        if slot not in ring.slots:
+            raise RefusedError(
+                "the passphrase that opened this repository was changed or removed by somebody "
+                "else meanwhile; nothing was written. Next: kluis key list"
             )
         if len(ring.slots) == 1:
             salt = repository.surroundings.random(keyring.SALT_BYTES)
@@ -100,11 +107,42 @@ def replaced(
             _refuse_known(ring, passphrase)
         key = stretch(ring, passphrase)
         wrapped = wrap_owner(owner, ring.vault(), key, repository.surroundings)
-        kept = list(ring.slots)
-        kept[slot] = wrapped
-        return replace(ring, slots=tuple(kept)), slots.names()
+        kept = tuple(wrapped if one == slot else one for one in ring.slots)
+        return replace(ring, slots=kept), slots.names()
 
     return change
+
+
+def removed(repository: Repository, name: str) -> Change:
+    """The change that takes away the passphrase of this name or id, unless it is in use."""
+
+    def change(slots: Slots, owner: Owner) -> tuple[Keyring, list[str]]:  # noqa: ARG001 - a Change
+        ring, taken = slots.ring, slots.names()
+        number = _number_of(slots, name)
+        if len(ring.slots) == 1:
+            raise RefusedError(
+                f"{name!r} is the only passphrase: without it nobody could open this repository "
+                "any more; nothing was changed. Next: kluis key add, or kluis key passwd"
+            )
+        if ring.slots[number] == repository.session.slot:
+            raise RefusedError(
+                f"{name!r} is the passphrase that this command was given; nothing was changed. "
+                "Next: give another one to remove it, or kluis key passwd to change it"
+            )
+        del taken[number]
+        return replace(ring, slots=(*ring.slots[:number], *ring.slots[number + 1 :])), taken
+
+    return change
+
+
+def _number_of(slots: Slots, name: str) -> int:
+    for known in (slots.names(), slots.ids()):
+        if name and name in known:
+            return known.index(name)
+    raise NotFoundError(
+        f"there is no passphrase with the name or id {name!r}; nothing was changed. "
+        "Next: kluis key list"
+    )
 
 
 def write_epoch(repository: Repository, change: Change) -> Slots:
@@ -121,9 +159,13 @@ def write_epoch(repository: Repository, change: Change) -> Slots:
         ring, slot_names = change(before, owner)
         private = replace(before.private, slot_names=tuple(slot_names))
         after = Slots(_next_epoch(repository, ring, private), private)
-        if _publish(repository, after.ring, owner):
+        if _is_newest(repository, before.ring.epoch) and _publish(
+            repository, before.ring, after.ring, owner
+        ):
             _delete_before(repository, after.ring.epoch)
-            repository.session = replace(repository.session, epoch=after.ring.epoch)
+            session = repository.session
+            slot = _slot_after(session.slot, before.ring, after.ring)
+            repository.session = replace(session, epoch=after.ring.epoch, slot=slot)
             repository.remember()
             return after
     raise KluisError(
@@ -154,14 +196,35 @@ def _numbers(repository: Repository) -> list[int]:
     return found
 
 
-def _publish(repository: Repository, ring: Keyring, owner: Owner) -> bool:
-    """Stores the epoch and its twin; False if somebody else took the number."""
+def _is_newest(repository: Repository, epoch: int) -> bool:
+    """False if somebody else wrote an epoch since: a change of the older one would undo his.
+
+    Asked after the next number was chosen: who comes later than this takes it, or one beyond.
+    """
+    return read_keyring(repository.storage, repository.session.vault).epoch == epoch
+
+
+def _slot_after(slot: bytes | None, before: Keyring, after: Keyring) -> bytes | None:
+    """What the session's passphrase opens in the new epoch, if it opened something."""
+    if slot is None or slot in after.slots or slot not in before.slots:
+        return slot
+    return after.slots[before.slots.index(slot)]
+
+
+def _publish(repository: Repository, before: Keyring, ring: Keyring, owner: Owner) -> bool:
+    """Stores the epoch and its twin; False if somebody else was faster and knows nothing of it."""
     storage, name = repository.storage, names.keyring(ring.epoch)
     data = keyring.encode(ring, owner.signer().signing)
     try:
         storage.create(name, data)
     except AlreadyExistsError:
         return False
+    if max(_numbers(repository)) > ring.epoch:
+        # Either the name was free only by deletion, or somebody already built on this epoch.
+        newest = set(read_keyring(storage, repository.session.vault).slots)
+        given, taken = set(ring.slots) - set(before.slots), set(before.slots) - set(ring.slots)
+        storage.delete(name)
+        return given <= newest and not taken & newest
     try:
         storage.create(names.twin(name), data)
     except AlreadyExistsError:

@@ -58,7 +58,7 @@ class Session:
     vault_key: bytes = field(repr=False)
     domains: dict[bytes, DomainKeys] = field(repr=False)
     epoch: int = 1
-    slot: int | None = None  # which passphrase opened it
+    slot: bytes | None = field(default=None, repr=False)  # what its passphrase opened, as stored
     owner: Owner | None = field(default=None, repr=False)  # to wrap it for another passphrase
     roles_sequence: int = 0
 
@@ -127,8 +127,8 @@ def owner_by_passphrase(ring: keyring.Keyring, passphrase: bytes) -> tuple[Owner
         if owner.signer().verify == ring.owner_verify:
             return owner, number
     raise PasswordError(
-        "wrong password: it opens none of this repository's keys. Nothing was read or changed. "
-        "Next: check the password, its file, or KLUIS_PASSWORD"
+        "wrong passphrase: it opens none of this repository's keys. Nothing was read or changed. "
+        "Next: check the passphrase, its file, or KLUIS_PASSWORD"
     )
 
 
@@ -180,7 +180,7 @@ def open_session(
         vault_key=vault_key,
         domains={keys.id: keys for keys in opened if keys is not None},
         epoch=ring.epoch,
-        slot=slot,
+        slot=None if slot is None else ring.slots[slot],
         roles_sequence=ring.roles_sequence,
         owner=owner,
     )

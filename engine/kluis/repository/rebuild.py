@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from kluis._native.xor import xor_into
-from kluis.errors import DamageError, NotFoundError
+from kluis.errors import DamageError, MediumGoneError, NotFoundError, StorageError
 from kluis.format import crypt, names, parity
 from kluis.format.ledger import PackName
 from kluis.format.parity import BLOCK_BYTES, CHECK_BYTES, Member, Shard
 from kluis.format.segment import ParitySet
-from kluis.repository.small import read_or_none
 from kluis.storage.base import Storage
 
 SHARD_LIMIT_BYTES = 1 << 30
@@ -21,6 +20,10 @@ def read_shard(storage: Storage, parity_set: ParitySet) -> tuple[Shard, bytes]:
         data = storage.get(name, SHARD_LIMIT_BYTES)
     except NotFoundError:
         raise DamageError(f"{name} is missing") from None
+    except MediumGoneError:
+        raise
+    except StorageError as error:
+        raise DamageError(str(error)) from error
     shard = parity.decode_shard(data)
     return shard, data[shard.data_offset :]
 
@@ -28,7 +31,8 @@ def read_shard(storage: Storage, parity_set: ParitySet) -> tuple[Shard, bytes]:
 def rebuild_pack(storage: Storage, parity_set: ParitySet | None, pack: PackName) -> bytes:
     """The pack's bytes as they were when it was named; `DamageError` if that cannot be.
 
-    Works block by block: each 64 KiB column may miss one block of one member.
+    Works block by block: each 64 KiB column may miss one block of one member, wrong or
+    refused by the medium alike. `MediumGoneError` if it is not there at all.
     """
     if parity_set is None or parity_set.parity_digest is None:
         raise DamageError("no parity protects it")
@@ -57,7 +61,27 @@ def _member_number(shard: Shard, pack: PackName) -> int:
 
 
 def _read_member(storage: Storage, member: Member) -> bytes:
-    return read_or_none(storage, parity.describe(member)) or b""
+    """What can be read of it: a block that the medium refuses to give is zeros."""
+    name = parity.describe(member)
+    try:
+        return storage.get(name, SHARD_LIMIT_BYTES)
+    except NotFoundError:
+        return b""
+    except MediumGoneError:
+        raise
+    except (DamageError, StorageError):
+        return b"".join(
+            _read_block(storage, name, offset) for offset in range(0, member.size, BLOCK_BYTES)
+        )
+
+
+def _read_block(storage: Storage, name: str, offset: int) -> bytes:
+    try:
+        return storage.read(name, offset, BLOCK_BYTES).ljust(BLOCK_BYTES, b"\0")
+    except MediumGoneError:
+        raise
+    except (DamageError, NotFoundError, StorageError):
+        return bytes(BLOCK_BYTES)
 
 
 def _bad_blocks(data: bytes | bytearray, checks: bytes) -> list[int]:
@@ -89,6 +113,10 @@ def _fold_member(
         pieces = storage.ranges(name, [(block * BLOCK_BYTES, BLOCK_BYTES) for block in needed])
     except NotFoundError:
         raise DamageError(f"{name} of the same parity set is missing too") from None
+    except MediumGoneError:
+        raise
+    except StorageError as error:
+        raise DamageError(f"{name} of the same parity set: {error}") from error
     for block, piece in zip(needed, pieces, strict=True):
         if parity.block_checks(piece) != checks[block * CHECK_BYTES :][:CHECK_BYTES]:
             raise DamageError(f"block {block} of {name} of the same parity set is damaged too")

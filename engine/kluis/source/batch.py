@@ -34,6 +34,7 @@ class SmallBatch:
         self._privileged = privileged
         self._entries: list[bytes] = []
         self.names: list[bytes] = []
+        self.modes: list[int] = []
         self.without_setid: list[bytes] = []
         """Names of those that lose setuid or setgid, as nobody asked for `--privileged`."""
 
@@ -49,6 +50,7 @@ class SmallBatch:
             mode &= ~SETID_BITS
             self.without_setid.append(name)
         self.names.append(checked_name(name))
+        self.modes.append(mode)
         times = (wanted.mtime_s, wanted.mtime_ns)
         owner = (wanted.uid, wanted.gid)
         self._entries.append(

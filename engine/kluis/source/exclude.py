@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import errno
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from kluis.errors import UsageError
 from kluis.options import Excludes
 from kluis.source import records as listing
-from kluis.source.openat import read_file, read_file_at
-from kluis.source.patterns import Patterns, pattern_lines
+from kluis.source.openat import read_file_at
+from kluis.source.patterns import Patterns
 from kluis.units import parse_size
 
 if TYPE_CHECKING:
     import pathspec
 
-__all__ = ["Exclusions", "Listing", "parse_size", "pattern_file"]
+__all__ = ["Exclusions", "Listing", "parse_size"]
 
 CACHE_TAG = b"CACHEDIR.TAG"
 CACHE_SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55"
@@ -27,7 +26,6 @@ CACHE_SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55"
 GITIGNORE = b".gitignore"
 GITIGNORE_LIMIT_BYTES = 1 << 20
 """A larger one is no list that somebody wrote; reading it would only cost memory."""
-PATTERN_FILE_LIMIT_BYTES = 64 << 20
 
 
 NOTHING = Excludes()
@@ -182,15 +180,3 @@ def _ignored(prefix: str, names: Sequence[str], folders: bytes, inherited: Inher
                     break
         found.append(bool(verdict))
     return found
-
-
-def pattern_file(path: bytes, environment: Mapping[bytes, bytes]) -> list[bytes]:
-    """The patterns in an exclude file; UsageError if it cannot be read."""
-    try:
-        content = read_file(path, PATTERN_FILE_LIMIT_BYTES)
-    except OSError as failure:
-        reason = os.strerror(failure.errno or errno.EIO)
-        raise UsageError(
-            f"the exclude file {os.fsdecode(path)!r} cannot be read: {reason}"
-        ) from None
-    return pattern_lines(content, dict(environment))

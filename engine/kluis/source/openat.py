@@ -78,12 +78,3 @@ def read_file_at(directory: int, name: bytes, limit: int) -> bytes:
         return _read_all(descriptor, limit)
     finally:
         os.close(descriptor)
-
-
-def read_file(path: bytes, limit: int) -> bytes:
-    """The first `limit` bytes of what the user named: links are followed, pipes are read."""
-    descriptor = os.open(path, _BASE)
-    try:
-        return _read_all(descriptor, limit)
-    finally:
-        os.close(descriptor)

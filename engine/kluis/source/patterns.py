@@ -20,7 +20,6 @@ from kluis.errors import UsageError
 _MAGIC = re.compile(r"[\\\[\]*?]")
 _END = r"(?=/|\Z)"
 _ANY_FOLDERS = r"(?:[^/]+/)*"
-_EXPANSION = re.compile(rb"\$(?:\{([^}]+)\}|(\{\}|\{)|([*#$@!?\-0-9])|([A-Za-z0-9_]+))")
 
 
 class _BadComponentError(ValueError):
@@ -274,25 +273,3 @@ class PathFilter:
         chosen = any(patterns.matches(text) for patterns in self.include)
         below = is_folder and any(patterns.may_match_below(text) for patterns in self.include)
         return chosen, below
-
-
-def pattern_lines(content: bytes, environment: dict[bytes, bytes]) -> list[bytes]:
-    """The patterns in the content of an exclude file.
-
-    A line is stripped; empty ones and those that begin with `#` are left out; `$NAME` and
-    `${NAME}` are replaced from `environment` (by nothing if unknown), `$$` is a dollar.
-    """
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        content = content.decode("utf-16").encode()
-    content = content.removeprefix(b"\xef\xbb\xbf")
-
-    def replacement(match: re.Match[bytes]) -> bytes:
-        braced, broken, special, name = match.groups()
-        wanted = braced or special or name
-        if broken or not wanted:
-            return b""
-        return b"$" if wanted == b"$" else environment.get(wanted, b"")
-
-    lines = (line.strip() for line in content.split(b"\n"))
-    chosen = (line for line in lines if line and not line.startswith(b"#"))
-    return [pattern for line in chosen if (pattern := _EXPANSION.sub(replacement, line))]

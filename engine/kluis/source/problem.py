@@ -19,11 +19,13 @@ class Problem:
     operation: str
     """What was tried: `stat`, `list`, `read`, `write`, `owner`, `mode`, `xattr`, `device` ..."""
     errno: int
+    words: str = ""
+    """What to say instead of the system's words."""
 
     @property
     def reason(self) -> str:
-        """The system's words for `errno`."""
-        return reason_of(self.errno)
+        """`words`, or the system's for `errno`."""
+        return self.words or reason_of(self.errno)
 
     def event(self) -> events.Problem:
         """The same for those who listen to an operation."""

@@ -26,6 +26,8 @@ SETID_BITS = stat.S_ISUID | stat.S_ISGID
 PERMISSION_BITS = 0o7777
 FINAL_FLAGS = FLAG_IMMUTABLE | FLAG_APPEND
 """Flags after which nothing else can be set, and no link be made."""
+NOT_KEPT = "permissions"
+"""What `failed` is called with where a mode was set, without an error, and is another."""
 _OURS = (b"user.", b"trusted.", ACL_ACCESS, ACL_DEFAULT, CAPABILITY)
 """xattrs that are removed where the snapshot has none; the rest is the system's (SELinux)."""
 
@@ -106,7 +108,7 @@ def apply(place: Place, wanted: Metadata, privileged: bool, failed: Failed) -> N
         xattrs.pop(CAPABILITY, None)
     _set_xattrs(place, xattrs, failed)
     if place.kind != stat.S_IFLNK:
-        _try("mode", failed, lambda: os.chmod(place.address, mode))
+        _set_mode(place, mode, failed)
     _try("times", failed, lambda: _set_times(place, wanted))
     _set_flags(place, wanted.attributes & RESTORABLE_FLAGS & ~FINAL_FLAGS, failed)
 
@@ -168,6 +170,20 @@ def _remove_others(place: Place, wanted: Mapping[bytes, bytes], failed: Failed) 
             except OSError as failure:
                 if failure.errno not in NONE_HERE:
                     failed("xattr", failure.errno or errno.EIO)
+
+
+def _set_mode(place: Place, mode: int, failed: Failed) -> None:
+    """Calls `failed` with `NOT_KEPT` if the file system takes the call for a wish."""
+    try:
+        os.chmod(place.address, mode)
+    except OSError as failure:
+        failed("mode", failure.errno or errno.EIO)
+        return
+    wrong = os.fstat(place.descriptor).st_mode & PERMISSION_BITS ^ mode
+    if wrong & ~SETID_BITS:
+        failed(NOT_KEPT, errno.EOPNOTSUPP)
+    elif wrong:
+        failed("mode", errno.EPERM)
 
 
 def _set_times(place: Place, wanted: Metadata) -> None:

@@ -11,11 +11,9 @@ with its metadata; `finish` each folder from the deepest up; `complete`, then `c
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
-from collections.abc import Collection
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -35,6 +33,7 @@ from kluis.source.folders import (
     split_path,
     stale,
 )
+from kluis.source.folding import Folding, is_alias
 from kluis.source.metadata import ACL_DEFAULT, FLAG_NOCOW, Failed
 from kluis.source.openat import FILE_FLAGS, PATH_FLAGS
 from kluis.source.openfiles import OpenFiles, Placed
@@ -43,6 +42,7 @@ from kluis.source.problem import Problem, Report
 from kluis.source.read import File, open_file
 from kluis.source.removing import remove
 from kluis.source.setting import Metadata, Owners, Place
+from kluis.source.specials import Modes, make_node, needs_privilege, refusal
 
 __all__ = ["Metadata", "Owners", "Placed", "SmallBatch", "Target", "TargetOptions"]
 
@@ -56,8 +56,6 @@ class TargetOptions:
 
     privileged: bool = False
     """Device nodes, and setuid, setgid and capabilities of files."""
-    numeric_owner: bool = False
-    """Owners by number alone, whatever the names say."""
 
 
 class Target:
@@ -78,12 +76,17 @@ class Target:
             root = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as failure:
             full = failure.errno in (errno.ENOSPC, errno.EDQUOT)
+            a_file = failure.errno in (errno.EEXIST, errno.ENOTDIR)
+            why = "it is or lies below a file; a folder is needed" if a_file else failure.strerror
             raise (NoSpaceError if full else KluisError)(
-                f"the target {os.fsdecode(self.path)!r} cannot be used: {failure.strerror}; "
+                f"the target {os.fsdecode(self.path)!r} cannot be used: {why}; "
                 "nothing was restored; choose another --target"
             ) from failure
         self._folders = Folders(root)
         self._files = OpenFiles(self._folders)
+        self._folding = Folding()
+        self._folding.learn_from_path(self.path, self._folders.get(b"").mark.dev)
+        self._modes = Modes(self.path, report)
         self._final_flags: list[tuple[Placed, int]] = []
 
     def __enter__(self) -> Self:
@@ -116,10 +119,6 @@ class Target:
                 os.close(descriptor)
         self._final_flags.clear()
 
-    def owners(self, users: dict[int, str], groups: dict[int, str]) -> Owners:
-        """How the owners' numbers in one tree translate to numbers here."""
-        return Owners() if self._options.numeric_owner else Owners(users, groups)
-
     # What is there.
 
     def entries(self, folder: bytes) -> tuple[bytes, bytes]:
@@ -136,6 +135,19 @@ class Target:
         except (FileNotFoundError, NotADirectoryError):
             return None
         return listing.unpack(found)
+
+    def link(self, folder: bytes, name: bytes) -> bytes:
+        """Where the symlink that is there points to."""
+        return os.readlink(checked_name(name), dir_fd=self._folders.get(folder).descriptor)
+
+    def may_fold(self, folder: bytes) -> bool:
+        """Whether two names in the folder may be taken for one because they differ in case only."""
+        opened = self._folders.get(folder)
+        return self._folding.may_fold(opened.descriptor, opened.mark.dev)
+
+    def is_alias(self, folder: bytes, name: bytes) -> bool:
+        """Whether what stands there has another name, for which this one is taken."""
+        return is_alias(self._folders.get(folder).descriptor, checked_name(name))
 
     def existing_file(self, folder: bytes, name: bytes) -> File:
         """The regular file that is there, open for reading; the caller closes it."""
@@ -164,6 +176,7 @@ class Target:
             descriptor = open_to_change(name, above.descriptor)
         if fresh and above.passes_on:
             os.removexattr(descriptor, ACL_DEFAULT)
+        self._folding.learn(above.descriptor, above.mark.dev, name)
         kept = self._folders.keep(path, descriptor)
         return Placed(parent, name, kept.mark, fresh and not above.passes_on)
 
@@ -227,18 +240,24 @@ class Target:
         """
         above = self._folders.get(folder)
         failures = []
-        if replace:
-            for name in batch.names:
-                with contextlib.suppress(OSError):  # creating it will fail, and say so
-                    make_way(name, above.descriptor)
+        in_the_way: dict[bytes, int] = {}  # creating it will fail then, for that reason
+        for name in batch.names if replace else ():
+            try:
+                make_way(name, above.descriptor)
+            except OSError as error:
+                in_the_way[name] = error.errno or errno.EIO
         for name in batch.without_setid:
-            self._report(Problem(self._path_of(folder, name), "setuid", errno.EPERM))
-        for failure in batch.write(above, data):
+            self._report(needs_privilege(self._path_of(folder, name), "setuid"))
+        results = batch.write(above, data)
+        if batch.names and not results:
+            self._modes.look(above, batch.names[0], batch.modes[0])
+        for failure in results:
             if failure.created:
                 path = self._path_of(folder, failure.name)
                 self._report(Problem(path, failure.step, failure.errno))
             else:
-                failures.append(failure)
+                reason = in_the_way.get(failure.name, failure.errno)
+                failures.append(failure._replace(errno=reason))
         return failures
 
     # Everything else.
@@ -260,18 +279,12 @@ class Target:
         only the program that listens on it can make.
         """
         kind = stat.S_IFMT(wanted.mode)
-        path = self._path_of(folder, name)
-        if kind == stat.S_IFSOCK:
-            self._report(Problem(path, "socket", errno.EOPNOTSUPP))
+        problem = refusal(self._path_of(folder, name), kind, self._options.privileged)
+        if problem is not None:
+            self._report(problem)
             return None
-        if kind in (stat.S_IFCHR, stat.S_IFBLK):
-            if not self._options.privileged:
-                self._report(Problem(path, "device", errno.EPERM))
-                return None
-        elif kind != stat.S_IFIFO:
-            raise ValueError(f"mode {wanted.mode:o} is of no special file")
         above = self._cleared(folder, name, replace)
-        os.mknod(name, kind | _OWNER_ONLY_FILE, device, dir_fd=above)
+        make_node(above, name, kind | _OWNER_ONLY_FILE, device)
         return self._finish_new(folder, name, kind, wanted)
 
     def make_hard_link(self, first: Placed, folder: bytes, name: bytes, replace: bool) -> None:
@@ -316,12 +329,6 @@ class Target:
         self._folders.forget_below(joined(folder, name) if folder else name)
         return gone
 
-    def delete_others(self, folder: bytes, keep: Collection[bytes]) -> list[bytes]:
-        """Removes all entries of the folder whose names are not in `keep`; returns the names."""
-        records, names = self.entries(folder)
-        found = listing.split_names(records, names)
-        return [name for name in found if name not in keep and self.remove(folder, name)]
-
     @staticmethod
     def _is_at(placed: Placed, folder: int, name: bytes) -> bool:
         try:
@@ -338,7 +345,13 @@ class Target:
 
     def _failed(self, placed: Placed) -> Failed:
         def failed(operation: str, number: int) -> None:
-            self._report(Problem(joined(self.path, placed.path), operation, number))
+            path = joined(self.path, placed.path)
+            if operation == setting.NOT_KEPT:
+                self._modes.not_kept(placed.mark.dev)
+            elif operation == "setuid":
+                self._report(needs_privilege(path, operation))
+            else:
+                self._report(Problem(path, operation, number))
 
         return failed
 

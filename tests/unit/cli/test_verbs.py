@@ -232,6 +232,12 @@ def test_passphrases(
     refused = run("snapshots")
     assert (refused.status, refused.out) == (12, b"")
     assert run("snapshots", "--password-file", str(changed)).status == 0
+    monkeypatch.setenv("KLUIS_PASSWORD", "changed")
+    assert run("key", "remove", "first").status == 5
+    removed = run("key", "remove", "ann", "--json")
+    assert [event["name"] for event in removed.events] == ["first"]
+    assert run("snapshots", "--password-file", str(partner)).status == 12
+    assert run("key", "remove", "ann").status == 1
     monkeypatch.delenv("KLUIS_PASSWORD")
     with open(os.devnull) as nobody:
         monkeypatch.setattr(sys, "stdin", nobody)

@@ -67,6 +67,25 @@ def test_holes_stay_holes_and_sparse_makes_more(place: Place, tmp_path: Path) ->
     assert same(place.source, target)
 
 
+def test_a_symlink_that_is_there_and_right_is_not_made_anew(place: Place, tmp_path: Path) -> None:
+    for name in ("a", "b", "c", "d"):
+        (place.source / name).symlink_to("letter.txt")
+    place.backup()
+    target = tmp_path / "out"
+    restored(place, target)
+    (target / "b").unlink()
+    (target / "b").symlink_to("elsewhere")
+    os.utime(target / "c", ns=(1, 1), follow_symlinks=False)
+    (target / "d").unlink()
+    (target / "d").write_text("no link")
+    before = (target / "a").lstat()
+    result = restored(place, target)
+    assert result.others_restored == 3
+    after = (target / "a").lstat()
+    assert (after.st_ino, after.st_ctime_ns) == (before.st_ino, before.st_ctime_ns)
+    assert same(place.source, target)
+
+
 def test_devices_and_setuid_need_to_be_asked_for(tmp_path: Path) -> None:
     place = make_place(tmp_path)
     place.write("program", "#!/bin/sh\n").chmod(0o4755)

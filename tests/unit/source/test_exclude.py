@@ -10,7 +10,7 @@ import pytest
 from kluis._native import scatter
 from kluis.errors import UsageError
 from kluis.options import Excludes
-from kluis.source.exclude import CACHE_SIGNATURE, Exclusions, parse_size, pattern_file
+from kluis.source.exclude import CACHE_SIGNATURE, Exclusions, parse_size
 from kluis.source.metadata import FLAG_APPEND
 from tests.unit.source.test_walk import Seen, make
 
@@ -134,15 +134,6 @@ def test_names_that_are_no_text_can_be_excluded(tmp_path: Path) -> None:
 def test_without_rules_nothing_is_asked() -> None:
     assert not Exclusions().active
     assert Exclusions(Excludes(gitignore=True)).active
-
-
-def test_a_pattern_file_is_read_with_variables_and_its_absence_is_a_usage_error(
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "list").write_text("$A/x\n#\n*.tmp\n")
-    assert pattern_file(bytes(tmp_path / "list"), {b"A": b"/a"}) == [b"/a/x", b"*.tmp"]
-    with pytest.raises(UsageError, match="missing"):
-        pattern_file(bytes(tmp_path / "missing"), {})
 
 
 @pytest.mark.parametrize(("text", "size"), [("1M", 1 << 20), ("2.5G", 5 << 29), ("17", 17)])

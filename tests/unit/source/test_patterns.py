@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kluis.errors import UsageError
-from kluis.source.patterns import PathFilter, Patterns, component_regex, pattern_lines
+from kluis.source.patterns import PathFilter, Patterns, component_regex
 
 MATCHES = [
     ("*.go", "/foo/bar/test.go", True),
@@ -211,14 +211,3 @@ def test_the_filter_chooses_what_is_included_without_what_is_excluded() -> None:
     without = PathFilter.of(exclude=[b"\xff*"])
     assert without.judge(b"/a/\xffb", True) == (False, False)
     assert without.judge(b"/a/b\xff", True) == (True, True)
-
-
-def test_an_exclude_file_has_comments_blank_lines_and_variables() -> None:
-    content = (
-        b"\xef\xbb\xbf# comment\n\n  *.tmp \r\n$HOME/x\n${HOME}/y\na$$b\n$UNSET\n"
-        b"z$UNSET.q\n${}c${\nx$.y\n  # another\n!keep\n/**/deep"
-    )
-    assert pattern_lines(content, {b"HOME": b"/h"}) == [
-        b"*.tmp", b"/h/x", b"/h/y", b"a$b", b"z.q", b"c", b"x$.y", b"!keep", b"/**/deep",
-    ]  # fmt: skip
-    assert pattern_lines("*.ä\n".encode("utf-16"), {}) == ["*.ä".encode()]

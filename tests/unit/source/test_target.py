@@ -7,6 +7,7 @@ import os
 import stat
 import struct
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from kluis._native import scatter
 from kluis.errors import KluisError
 from kluis.source.metadata import ACL_ACCESS, ACL_DEFAULT, CAPABILITY, FLAG_IMMUTABLE
 from kluis.source.openfiles import OPEN_FILES
+from kluis.source.problem import Problem
+from kluis.source.setting import Owners
+from kluis.source.target import Target, TargetOptions
 from tests.unit.source.restoring import MOMENT, Restoring, ours
 from tests.unit.source.unprivileged import as_nobody, is_root
 
@@ -87,7 +91,7 @@ def test_small_files_are_created_in_one_call(restoring: Restoring) -> None:
     batch.add(b"full", ours(), 0, 1)
     batch.add(b"x" * 255, ours(0o604), 2, 2)
     failures = target.write_small(b"d", batch, b"onetwo!", replace=True)
-    assert [(f.name, f.step, f.errno) for f in failures] == [(b"full", "open", errno.EEXIST)]
+    assert [(f.name, f.step, f.errno) for f in failures] == [(b"full", "open", errno.ENOTEMPTY)]
     folder = restoring.folder / "d"
     assert (folder / "a").read_bytes() == b"one"
     assert (folder / "there").read_bytes() == b"two!"
@@ -140,6 +144,61 @@ def test_devices_and_sockets_are_reported_without_the_right_to_make_them(
         ("s", "socket", errno.EOPNOTSUPP),
     ]
     assert list(restoring.folder.iterdir()) == []
+
+
+def test_a_fifo_that_cannot_be_made_leaves_no_empty_file(
+    restoring: Restoring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As exfat over FUSE does it. What was there before stays."""
+
+    def half(name: bytes, mode: int, device: int, *, dir_fd: int) -> None:
+        os.close(os.open(name, os.O_CREAT | os.O_EXCL, mode & 0o777, dir_fd=dir_fd))
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    (restoring.folder / "there").touch()
+    monkeypatch.setattr(os, "mknod", half)
+    for name in (b"f", b"there"):
+        with pytest.raises(OSError):
+            restoring.target.make_special(b"", name, ours(stat.S_IFIFO), 0, replace=False)
+    assert os.listdir(restoring.folder) == ["there"]
+
+
+@pytest.mark.parametrize("small", [True, False])
+def test_a_file_system_that_ignores_permissions_is_reported_once(
+    restoring: Restoring, monkeypatch: pytest.MonkeyPatch, small: bool
+) -> None:
+    monkeypatch.setattr(os, "chmod", lambda *_: None)
+    target = restoring.target
+    monkeypatch.setattr(scatter, "write_small", ignoring_modes(scatter.write_small))
+    for number in range(3):
+        if small:
+            batch = target.small_batch()
+            batch.add(b"%d" % number, ours(0o640), 0, 0)
+            assert target.write_small(b"", batch, b"", replace=False) == []
+        else:
+            restoring.file(b"", b"%d" % number, b"", ours(0o640))
+    assert restoring.problems == [("", "mode", errno.EOPNOTSUPP)]
+
+
+def ignoring_modes(write: Callable[..., bytes]) -> Callable[..., bytes]:
+    def written(folder: int, names: bytes, entries: bytes, data: bytes) -> bytes:
+        results = write(folder, names, entries, data)
+        os.fchmod(os.open(names, os.O_RDONLY, dir_fd=folder), 0o777)
+        return results
+
+    return written
+
+
+def test_what_is_left_out_without_privileges_names_the_flag(tmp_path: Path) -> None:
+    told: list[Problem] = []
+    with Target(bytes(tmp_path / "out"), TargetOptions(), told.append) as target:
+        target.make_special(b"", b"device", ours(stat.S_IFCHR), 0x103, replace=False)
+        target.finish(target.create_file(b"", b"large", replace=False), ours(0o4755))
+        batch = target.small_batch()
+        batch.add(b"small", ours(0o2755), 0, 0)
+        target.write_small(b"", batch, b"", replace=False)
+    assert [problem.operation for problem in told] == ["device", "setuid", "setuid"]
+    assert all("--privileged" in problem.reason for problem in told)
 
 
 def test_a_device_is_made_on_request_or_the_system_says_no(privileged: Restoring) -> None:
@@ -211,13 +270,11 @@ def test_owners_are_set_on_every_kind_by_root_and_reported_otherwise(
     assert not privileged.problems
 
 
-def test_owners_go_by_name_unless_numbers_are_wanted(tmp_path: Path) -> None:
-    with Restoring(tmp_path / "a").target as target:
-        owners = target.owners({7000: "root", 7001: "no-such-user"}, {7000: "root"})
-        assert (owners.uid(7000), owners.uid(7001), owners.uid(9)) == (0, 7001, 9)
-        assert owners.gid(7000) == 0
-    with Restoring(tmp_path / "a", numeric_owner=True).target as target:
-        assert target.owners({7000: "root"}, {7000: "root"}).uid(7000) == 7000
+def test_owners_go_by_name_where_it_is_known_here() -> None:
+    owners = Owners({7000: "root", 7001: "no-such-user"}, {7000: "root"})
+    assert (owners.uid(7000), owners.uid(7001), owners.uid(9)) == (0, 7001, 9)
+    assert owners.gid(7000) == 0
+    assert Owners().uid(7000) == 7000
 
 
 def test_xattrs_acls_and_flags_are_set(restoring: Restoring, tmp_path: Path) -> None:

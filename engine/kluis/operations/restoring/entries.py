@@ -15,6 +15,7 @@ from kluis.operations.restoring.plan import Large, Link, Small
 from kluis.options import RestoreOptions
 from kluis.repository.trees import content_of
 from kluis.source.folders import Mark
+from kluis.source.folding import folded
 from kluis.source.metadata import Extras, extras_of
 from kluis.source.read import File
 from kluis.source.records import Record
@@ -25,6 +26,8 @@ from kluis.source.target import Placed, Target
 REUSE_BYTES = 1 << 20
 # With --sparse a larger file is written by itself, so that its zeros become holes.
 SPARSE_BYTES = 64 << 10
+# Where names differ by case: so many others, in one folder, are remembered for their Unicode form.
+TAKEN_LIMIT = 20_000
 
 _TYPES = {
     tree.SYMLINK: stat.S_IFLNK,
@@ -76,6 +79,25 @@ class EntryPlacer:
             return None
         return self._target.look(folder, name)
 
+    def is_taken(self, level: Level, folder: bytes, name: bytes) -> bool:
+        """Whether the target takes the name for that of another entry, placed before: noted.
+
+        Most file systems take no two names for one; of those that do, many go by case.
+        """
+        if self._target is None or (not level.folds and name.isascii()):
+            return False
+        if not level.folds and len(level.taken) >= TAKEN_LIMIT:
+            return False
+        first = level.taken.setdefault(folded(name), name)
+        if first == name:
+            return False
+        if self._writer is not None:
+            self._writer.flush()  # the other is there from now on
+            if not self._target.is_alias(folder, name):
+                return False
+        self._outcome.taken(folder, name, first)
+        return True
+
     def may_replace(self, found: Record, mtime: tuple[int, int]) -> bool:
         """Whether `overwrite` lets an entry of that time take the place of what is there."""
         rule = self._options.overwrite
@@ -95,6 +117,8 @@ class EntryPlacer:
             self._outcome.files_total += 1
             self._outcome.bytes_total += entry.size
         try:
+            if self.is_taken(level, folder, entry.name):
+                return
             found = self.look(level, folder, entry.name)
             if found is not None and not self.may_replace(found, (entry.mtime_s, entry.mtime_ns)):
                 if is_file:
@@ -213,6 +237,9 @@ class EntryPlacer:
     def _other(self, level: Level, folder: bytes, entry: Entry, found: Record | None) -> None:
         """A link, fifo, device or socket."""
         target, writer, name = self._target, self._writer, entry.name
+        if found is not None and self._is_same_link(level, folder, entry, found):
+            self._outcome.other(folder, name, "unchanged")
+            return
         if target is None or writer is None:
             self._outcome.other(folder, name, "restored")
             return
@@ -239,6 +266,19 @@ class EntryPlacer:
             self._outcome.other(folder, name, "restored")
             if key is not None:
                 writer.firsts[key] = placed
+
+    def _is_same_link(self, level: Level, folder: bytes, entry: Entry, found: Record) -> bool:
+        """Whether the symlink is there as it was: with these bytes, this owner and this time."""
+        if self._target is None or entry.kind != tree.SYMLINK or entry.flags or entry.xattrs:
+            return False
+        wanted = metadata_of(entry, level.owners)
+        is_now = (found.uid, found.gid, found.mtime_s, found.mtime_ns)
+        return (
+            stat.S_ISLNK(found.mode)
+            and found.nlink == 1
+            and is_now == (wanted.uid, wanted.gid, wanted.mtime_s, wanted.mtime_ns)
+            and self._target.link(folder, entry.name) == entry.link
+        )
 
     def warn_incomplete(self, folder: bytes, name: bytes) -> None:
         """Says that the snapshot has not all of it."""

@@ -32,6 +32,10 @@ class Level:
     """It was not there before, so nothing is in it that this restore did not put there."""
     whole: bool = True
     """Its tree was read to the end: what it does not name was not there."""
+    folds: bool = False
+    """The target may take two names in it for one, by case."""
+    taken: dict[str, bytes] = field(default_factory=dict)
+    """Names that were placed in it, by what such a target may take them for."""
     names: set[bytes] | None = None
     """All names that the snapshot has in it, where others are to be deleted."""
     _mark: Mark | None = None

@@ -21,6 +21,7 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 # Setting an xattr that a file system has no room for fails alike, on a medium that is not full.
 WRITING = frozenset({"create", "write", "link"})
 FORBIDDEN = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+TAKEN = "the target takes its name for {}, which is restored; it needs another --target"
 LOST_FILE = "not restored; all others are"
 
 Action = Literal["restored", "unchanged", "skipped", "deleted"]
@@ -76,6 +77,11 @@ class Outcome:
         path = joined(joined(self.target, folder), name)
         self._note(events.Problem(path, "verify", reason))
 
+    def taken(self, folder: bytes, name: bytes, first: bytes) -> None:
+        """Notes that the target takes the name of an entry for another's, which is restored."""
+        path = joined(joined(self.target, folder), name)
+        self._note(events.Problem(path, "create", TAKEN.format(_shown(first))))
+
     def lost(self, path: bytes, where: str, what: str, means: str = LOST_FILE) -> None:
         """Notes that what the snapshot has at `path` cannot be had from the repository."""
         self._losses.setdefault((where, what, means), []).append(path)
@@ -110,6 +116,13 @@ class Outcome:
                     self.path(folder, name),
                 )
             )
+
+    def cancelled(self) -> str:
+        """What a restore leaves that is stopped."""
+        return (
+            f"cancelled: {self.files['restored']} files are restored, each whole. Next: repeat the "
+            "command: what is there and right is not written again"
+        )
 
     def other(self, folder: bytes, name: bytes, action: Action) -> None:
         """Counts a link, fifo or device that was dealt with."""

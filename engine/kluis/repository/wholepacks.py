@@ -1,0 +1,102 @@
+"""Whole packs looked into: every frame opened, and every digest of every chunk computed again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from threading import Lock
+
+from blake3 import blake3
+
+from kluis.errors import DamageError, FormatError
+from kluis.events import Cancel
+from kluis.format import crypt, frame, pack
+from kluis.format.frame import HASH_BYTES, FrameEntry
+from kluis.format.segment import PackPlace
+from kluis.repository.content import ChunkKeys, chunk_keys
+from kluis.repository.packer import groups_of
+from kluis.repository.packs import OpenPack, PackDirectories, chunk_list
+from kluis.repository.run import open_run_key
+
+
+class InsideError(FormatError):
+    """A pack has the bytes that it is named after, and they are not what they should hold."""
+
+
+@dataclass
+class PackOpener:
+    """Opens whole packs, from several threads at once; their directories are kept for later."""
+
+    directories: PackDirectories
+    cancel: Cancel
+    # Two threads may both miss a key: each then computes the same one.
+    _run_keys: dict[bytes, bytes] = field(default_factory=dict)
+    _chunk_keys: dict[bytes, ChunkKeys] = field(default_factory=dict)
+    # Hashing a chunk lets go of the interpreter for some microseconds. Two threads at that hand
+    # it to and fro, which takes four times as long; one beside another that expands does not.
+    _hashing: Lock = field(default_factory=Lock)
+
+    def check(self, name: str, data: bytes, place: PackPlace) -> int:
+        """How many frames the pack holds, all of them whole; `InsideError` if one is not.
+
+        `place` is what the segment says of the pack.
+        """
+        try:
+            opened = self.directories.offer(name, data)
+            _check_place(opened, place)
+            tail = opened.trailer.directory_offset + opened.trailer.directory_bytes
+            pack.check_padding(data[tail : -pack.TRAILER_BYTES])
+            view = memoryview(data)
+            for number, entry in enumerate(opened.entries):
+                self.cancel.check()
+                start, at = opened.offsets[number], opened.list_offsets[number]
+                sealed = bytes(view[at : at + entry.list_bytes])
+                chunks = chunk_list(opened, number, sealed)
+                self._frame(opened, entry, view[start : start + entry.stored_bytes], chunks)
+        except DamageError as error:
+            raise InsideError(f"{name} holds what kluis did not store there: {error}") from error
+        return len(opened.entries)
+
+    def _frame(
+        self,
+        opened: OpenPack,
+        entry: FrameEntry,
+        stored: memoryview,
+        chunks: list[tuple[bytes, int]],
+    ) -> None:
+        if crypt.digest(stored) != entry.digest:
+            raise FormatError("a frame is not the one that was signed")
+        number = (entry.run, entry.n)
+        place = frame.context(opened.head.vault, number, (entry.kind, entry.compression))
+        payload = crypt.unseal(self._run_key(opened, entry.run), stored, place, "a frame")
+        plain = frame.expand_frame(payload, entry.compression, entry.plain_bytes)
+        with self._hashing:
+            _check_chunks(plain, chunks, self._keys(opened).hash_key(entry.kind))
+
+    def _run_key(self, opened: OpenPack, run: bytes) -> bytes:
+        key = self._run_keys.get(run)
+        if key is None:
+            _, body = opened.certificates[run]
+            key = self._run_keys[run] = open_run_key(body, opened.domain)
+        return key
+
+    def _keys(self, opened: OpenPack) -> ChunkKeys:
+        keys = self._chunk_keys.get(opened.head.domain)
+        if keys is None:
+            keys = self._chunk_keys[opened.head.domain] = chunk_keys(opened.domain.dedup())
+        return keys
+
+
+def _check_place(opened: OpenPack, place: PackPlace) -> None:
+    """Raises unless the segment has each frame where the pack's directory has it."""
+    same = opened.head.frames_offset() == place.frames_offset
+    if not same or groups_of(opened.entries) != place.groups:
+        raise FormatError("its segment lists other frames, or has them elsewhere")
+
+
+def _check_chunks(plain: bytes, chunks: list[tuple[bytes, int]], key: bytes) -> None:
+    view, position = memoryview(plain), 0
+    for hash16, length in chunks:
+        end = position + length
+        if blake3(view[position:end], key=key).digest(HASH_BYTES) != hash16:
+            raise FormatError("a chunk is not what its list says")
+        position = end
