@@ -41,7 +41,9 @@ def run(command: Command, log: Path) -> Cost:
     The peak is ru_maxrss, which starts at the memory of this process (some 30 MB):
     a smaller tool shows that instead.
     """
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("KLUIS_")}
+    # As on a user's machine: a Python that may not keep what it compiled compiles at each start.
+    unwanted = ("KLUIS_", "PYTHON", "RESTIC_", "BORG_")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(unwanted)}
     os.sync()  # what an earlier run left to be written must not be charged to this one
     written = _written()
     began = time.monotonic()

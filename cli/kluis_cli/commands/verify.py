@@ -84,8 +84,9 @@ def _show_text(result: VerifyResult, output: Output) -> None:
         return
     if result.damages:
         objects = counted(len(result.damages), "object")
-        files = counted(len({path for damage in result.damages for path in damage.files}), "file")
-        output.say(f"kluis: damage in {objects}, needed by {files}; next: `kluis repair`")
+        lost = len({path for damage in result.damages for path in damage.files})
+        loss = f"{counted(lost, 'file')} lost" if lost else "no file is lost"
+        output.say(f"kluis: damage in {objects}, {loss}; next: `kluis repair`")
     else:
         output.say("kluis: nothing is damaged, but this store went back")
 
