@@ -40,6 +40,8 @@ def location(args: argparse.Namespace, environ: Mapping[str, str]) -> str:
     _only_one(_spelled(flags))
     if given.get("repo"):
         return str(given["repo"])
+    if "repo" in given or given.get("repository_file") == "":  # as from a variable that is not set
+        raise NoRepositoryError("the name of the repository is empty; nothing was opened")
     file_name = given.get("repository_file")
     if not flags:
         for name in _set_variables(environ, "KLUIS_REPOSITORY", "KLUIS_REPOSITORY_FILE"):

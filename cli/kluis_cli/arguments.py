@@ -32,8 +32,16 @@ def text(value: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise argparse.ArgumentTypeError(f"{value!a} is not UTF-8") from None
+        name = os.fsencode(value).decode("utf-8", "backslashreplace")
+        raise argparse.ArgumentTypeError(f"{name} is not UTF-8") from None
     return value
+
+
+def filled(value: str) -> str:
+    """An argparse type: text that says something."""
+    if not value.strip():
+        raise argparse.ArgumentTypeError("it is empty; leave the flag out, or name something")
+    return text(value)
 
 
 def count(value: str) -> int:

@@ -87,14 +87,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     _open_closed_streams()
     if words == ["--version"]:  # needs nothing of what takes time to load
-        print_version()
-        return 0
+        return _version()
     output = _output(words)
     try:
         status = _guarded(words, output)
     except SystemExit as done:  # --help and --version end this way
         status = done.code if isinstance(done.code, int) else 0
     return _last_words(output, status)
+
+
+def _version() -> int:
+    try:
+        print_version()
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would try again at exit
+        return 0 if isinstance(error, BrokenPipeError) else FAILED_STATUS
+    return 0
 
 
 def _open_closed_streams() -> None:

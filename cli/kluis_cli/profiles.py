@@ -17,6 +17,7 @@
 
 `[default]` holds for every command, below the profile that is named. A flag on the
 command line wins over a named profile, that over the environment, that over `[default]`.
+Hooks run around a backup, not with `--dry-run`.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from kluis_cli.arguments import (
     add_dry_run,
     add_excludes,
     excludes_of,
+    filled,
     flat_tags,
     raw,
     tag_list,
@@ -146,7 +147,7 @@ def _add_snapshot(parser: Parser) -> None:
     group.add_argument(
         "--tag", action="append", type=tag_list, metavar="TAG[,TAG]", help="a tag; may be repeated"
     )
-    group.add_argument("-H", "--host", type=text, metavar="HOST", help="instead of this host")
+    group.add_argument("-H", "--host", type=filled, metavar="HOST", help="instead of this host")
     group.add_argument("--description", type=text, default="", metavar="TEXT", help="a remark")
     group.add_argument(
         "--dataset", type=text, default="", metavar="NAME", help="the data set that this is"
@@ -312,4 +313,5 @@ def run(args: argparse.Namespace, session: Session) -> int:
         show(result, session.output)
         return result.exit_status
 
-    return around(back_up, getattr(args, "hooks", None), session.output)
+    hooks = None if wanted.dry_run else getattr(args, "hooks", None)  # a trial stops no service
+    return around(back_up, hooks, session.output)

@@ -6,6 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
+from kluis.errors import NotFoundError
 from kluis_cli.arguments import unit
 from kluis_cli.output import Output
 from kluis_cli.parser import Verbs, add_verb
@@ -49,6 +50,10 @@ def options(args: argparse.Namespace) -> BenchOptions:
     for part in args.parts:
         if part not in PARTS:
             args.parser.error(f"{part!r} is no part; there are {', '.join(PARTS)}")
+    if args.folder is not None and not os.path.isdir(args.folder):
+        raise NotFoundError(
+            f"there is no folder {args.folder}; nothing was measured. Next: name one on the disk"
+        )
     return BenchOptions(
         folder=None if args.folder is None else os.fsencode(args.folder),
         size=args.size,

@@ -10,6 +10,7 @@ from kluis_cli.parser import Verbs, add_verb
 if TYPE_CHECKING:
     from kluis_cli.session import Session
 
+_BASH_RULE = "complete -F _shtab_kluis -o bashdefault"
 FILE_METAVARS = ("FILE", "PATH")
 FOLDER_METAVARS = ("DIR", "REPO", "FOLDER")
 
@@ -43,7 +44,8 @@ def script(shell: str) -> str:
             elif action.metavar in FOLDER_METAVARS:
                 vars(action)["complete"] = shtab.DIRECTORY
     script: str = shtab.complete(parser, shell=shell)
-    return script
+    # `complete -F` is what those look for who load completions; the order means nothing to bash.
+    return script.replace("complete -o bashdefault -F _shtab_kluis", _BASH_RULE)
 
 
 def run(args: argparse.Namespace, session: Session) -> int:

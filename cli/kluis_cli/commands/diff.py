@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MARKS = {"added": "+", "removed": "-", "content": "M", "type": "T", "metadata": "U"}
 """As restic marks them."""
 
+WORDS = {**{name: name for name in MARKS}, "content": "changed", "type": "of another kind"}
+"""What a count of them is called."""
+
 
 def add(verbs: Verbs) -> None:
     parser = add_verb(
@@ -77,7 +80,9 @@ def show(result: DiffResult, output: Output) -> None:
         totals = {name: counts[name] for name in MARKS}
         output.event("statistics", {**snapshots, **totals})
     else:
-        output.note(", ".join(f"{counts[name]} {name}" for name in MARKS if counts[name]) or "same")
+        output.note(
+            ", ".join(f"{counts[name]} {WORDS[name]}" for name in MARKS if counts[name]) or "same"
+        )
 
 
 def run(args: argparse.Namespace, session: Session) -> int:

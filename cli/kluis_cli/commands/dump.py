@@ -76,22 +76,47 @@ def _dump(args: argparse.Namespace, session: Session, sink: Sink) -> int:
     return result.exit_status
 
 
+class _StandardOutput:
+    """A sink that passes bytes on until that fails once: an archive is closed even then."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._failed = False
+
+    def write(self, data: bytes, /) -> None:
+        """Passes `data` on; after a failure, which is raised once, it goes nowhere."""
+        if self._failed:
+            return
+        try:
+            self._stream.write(data)
+        except OSError:
+            self._failed = True
+            raise
+
+
 class _NewFile:
     """A sink that makes its file when the first bytes come, so that a refusal leaves none."""
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self._failed = False
         self._file: BinaryIO | None = None
 
     def write(self, data: bytes, /) -> None:
         """Appends `data`; raises `AlreadyExistsError` rather than touch a file that is there."""
+        if self._failed:  # an archive is closed even then
+            return
         if self._file is None:
             try:
                 self._file = open(self._name, "xb")  # noqa: SIM115 - close() below ends it
             except FileExistsError as error:
                 name = shown(os.fsencode(self._name))
                 raise AlreadyExistsError(f"{name} is there already; nothing was written") from error
-        self._file.write(data)
+        try:
+            self._file.write(data)
+        except OSError:
+            self._failed = True
+            raise
 
     def close(self) -> None:
         """Ends the file, which is made even if it is empty."""
@@ -103,7 +128,7 @@ class _NewFile:
 def run(args: argparse.Namespace, session: Session) -> int:
     session.output.as_json = False  # standard output is the file itself
     if args.target is None:
-        status = _dump(args, session, sys.stdout.buffer)
+        status = _dump(args, session, _StandardOutput(sys.stdout.buffer))
         sys.stdout.buffer.flush()
         return status
     file = _NewFile(args.target)

@@ -85,7 +85,7 @@ def show(result: FindResult, output: Output, long: bool = False) -> None:
         output.line(f"{match.snapshot.short_id}  {row}{pack}")
     if output.as_json:
         output.event("summary", {"verb": "find", "matches": found})
-    elif not found:
+    elif not found and output.verbosity >= 0:
         output.say("kluis: nothing matches")
 
 

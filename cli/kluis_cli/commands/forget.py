@@ -96,6 +96,7 @@ def _add_policy(parser: Parser) -> None:
 
 def _policy(args: argparse.Namespace) -> KeepPolicy:
     from kluis.options import KeepPolicy
+    from kluis.units import CalendarSpan
 
     values = vars(args)
     found = {
@@ -103,6 +104,7 @@ def _policy(args: argparse.Namespace) -> KeepPolicy:
         for field in fields(KeepPolicy)
         if field.name != "tags"
     }
+    found = {name: None if value == CalendarSpan() else value for name, value in found.items()}
     return KeepPolicy(**found, tags=tuple(args.keep_tag or ()))
 
 
@@ -115,6 +117,8 @@ def options(args: argparse.Namespace) -> ForgetOptions:
         raise UsageError("nothing was chosen: name snapshots, or a policy such as --keep-daily 7")
     if sum(ways) > 1:
         raise UsageError("snapshots by name, a policy and --undo exclude each other")
+    if args.undo and args.prune:
+        raise UsageError("--undo and --prune exclude each other; nothing was changed")
     chosen = filter_of(args)
     if (
         args.unsafe_allow_remove_all
@@ -172,7 +176,7 @@ def _show_group(group: ForgetGroup, output: Output, dry_run: bool, compact: bool
             output.note(line)
 
 
-def show(result: ForgetResult, output: Output, compact: bool = False) -> None:
+def show(result: ForgetResult, output: Output, compact: bool = False, undo: bool = False) -> None:
     for warning in result.warnings:
         output.warning(warning)
     for group in result.groups:
@@ -184,8 +188,9 @@ def show(result: ForgetResult, output: Output, compact: bool = False) -> None:
         done = {"forgotten": list(result.forgotten), "undone": list(result.undone)}
         flags = {"dry_run": result.dry_run, "can_undo": result.can_undo}
         output.event("summary", {"verb": "forget", **done, **flags})
-    elif result.undone:
-        output.note(f"brought back {', '.join(result.undone)}")
+    elif undo or result.undone:
+        verb = "would bring back" if result.dry_run else "brought back"
+        output.note(f"{verb} {', '.join(result.undone) or 'no snapshot'}")
     else:
         _show_done(result, output)
     if result.prune is not None:
@@ -205,5 +210,5 @@ def run(args: argparse.Namespace, session: Session) -> int:
     wanted = options(args)
     with session.open() as repository, session.context() as context:
         result = kluis.forget(repository, wanted, context)
-    show(result, session.output, args.compact)
+    show(result, session.output, args.compact, bool(wanted.undo))
     return result.exit_status

@@ -47,10 +47,10 @@ def _show_plan(plan: PrunePlan, output: Output, would: str) -> None:
         f"in use: {format_size(plan.bytes_used)} of {format_size(plan.bytes_total)} "
         f"in {counted(plan.packs_total, 'pack')}; unused: {format_size(plan.bytes_unused)}"
     )
-    verb = "would remove" if would else "removed"
+    verb, moved = ("would remove", "move") if would else ("removed", "moved")
     output.note(
-        f"{verb} {counted(plan.packs_removed, 'pack')}, moved {format_size(plan.bytes_moved)} "
-        f"out of {counted(plan.packs_moved, 'pack')}, {would}free{'' if would else 'd'} "
+        f"{verb} {counted(plan.packs_removed, 'pack')}, {moved} {format_size(plan.bytes_moved)} "
+        f"out of {counted(plan.packs_moved, 'pack')}, {'free' if would else 'freed'} "
         f"{format_size(plan.bytes_freed)}; unused after: {format_size(plan.bytes_unused_after)}"
     )
     if plan.snapshots_doomed:

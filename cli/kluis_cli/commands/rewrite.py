@@ -11,6 +11,7 @@ from kluis_cli.arguments import (
     add_excludes,
     add_filter,
     excludes_of,
+    filled,
     filter_of,
     flat_tags,
     tag_list,
@@ -42,7 +43,7 @@ def add(verbs: Verbs) -> None:
     add_excludes(parser)
     add_filter(parser)
     group = parser.add_argument_group("what is changed")
-    group.add_argument("--new-host", type=text, metavar="HOST", help="another host")
+    group.add_argument("--new-host", type=filled, metavar="HOST", help="another host")
     group.add_argument("--new-time", type=unit("parse_time"), metavar="TIME", help="another time")
     group.add_argument(
         "--new-tag", action="append", type=tag_list, metavar="TAG[,TAG]", help="these tags alone"

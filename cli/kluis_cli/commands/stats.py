@@ -64,6 +64,8 @@ def _show_text(result: StatsResult, output: Output) -> None:
         rows += [("before compression", format_size(result.bytes_plain))]
         rows += [("frames", str(result.frames)), ("packs", str(result.packs))]
         rows += [("ratio", f"{result.bytes_plain / result.bytes_stored:.2f}")]
+    elif result.frames:
+        rows.append(("pieces in frames", str(result.frames)))
     output.line(f"mode {result.mode}")
     for name, value in rows:
         output.line(f"{name:<20} {value}")

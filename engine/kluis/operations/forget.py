@@ -165,8 +165,9 @@ def _decide_group(
         why[snapshot.mark.run] = reasons
     stays = any(reasons and reasons != (AHEAD,) for reasons in why.values())
     if ruled and not stays and not options.allow_remove_all:
+        those = "the only snapshot" if len(ruled) == 1 else f"any of the {len(ruled)} snapshots"
         raise KluisError(
-            f"the policy would keep none of the {len(ruled)} snapshots of {_named(group)}, so "
+            f"the policy would not keep {those} of {_named(group)}, so "
             "nothing was forgotten. Next: kluis forget --dry-run with other rules, or "
             "--unsafe-allow-remove-all if they are all to go"
         )
@@ -236,7 +237,10 @@ def _find_forgotten(repository: Repository, word: str) -> bytes:
     except NotFoundError:
         gone = [run for run in state.doomed_snapshots if names.base32(run).startswith(word.lower())]
         if not gone:
-            raise
+            raise NotFoundError(
+                f"there is no snapshot {word!r} that was forgotten; nothing was changed. "
+                "Next: kluis snapshots --forgotten"
+            ) from None
         raise NotFoundError(
             f"snapshot {names.base32(gone[0])} cannot be brought back: a prune has removed it "
             "for good; nothing was changed"

@@ -126,6 +126,11 @@ def read_domains(storage: Storage, vault: bytes) -> tuple[list[domain.Domain], l
 
 def unlock(storage: Storage, vault: bytes, credentials: Credentials) -> Session:
     """The session that a passphrase opens, or `PasswordError`."""
+    if credentials.passphrase is None and credentials.key_file is not None:
+        raise PasswordError(
+            "this key file opens nothing here: no key of this repository lies in a file. "
+            "Nothing was read. Next: give the passphrase instead"
+        )
     if credentials.passphrase is None:
         raise PasswordError(
             "no passphrase was given; nothing was read. "

@@ -37,7 +37,7 @@ def test_bash_completes_verbs_and_their_flags() -> None:
 
 
 def test_bash_completion_is_a_function() -> None:
-    assert "complete -o bashdefault -F " in script("bash")
+    assert "complete -F _shtab_kluis -o bashdefault kluis" in script("bash")
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

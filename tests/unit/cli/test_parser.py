@@ -108,6 +108,8 @@ def test_a_name_that_is_not_utf_8_arrives_as_its_bytes() -> None:
         "backup --time yesterday /a",
         "backup --chunker fixed /a",
         "backup --chunker fixed:0 /a",
+        "backup --chunker fixed:511 /a",
+        "backup --chunker fixed:9M /a",
         "backup --compression best /a",
         "backup --compression 23 /a",
         "backup --exclude-larger-than x /a",

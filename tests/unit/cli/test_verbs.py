@@ -163,6 +163,22 @@ def test_dump(run: Run, twice: Path, tmp_path: Path) -> None:
     assert (again.status, target.read_text()) == (1, "one\ntwo\n")
 
 
+@pytest.mark.parametrize("words", [("dump", "latest", "/"), ("--version",), ("snapshots",)])
+def test_a_full_or_deaf_standard_output_makes_no_traceback(
+    words: tuple[str, ...], run: Run, twice: Path
+) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([*KLUIS, *words], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode in (1, 13)
+    reading, writing = os.pipe()
+    os.close(reading)
+    deaf = subprocess.run([*KLUIS, *words], stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (deaf.returncode, deaf.stderr) == (0, b"")
+    assert b"Traceback" not in done.stderr
+    assert b"Exception" not in done.stderr
+
+
 def test_verify_and_what_damage_looks_like(run: Run, twice: Path, tmp_path: Path) -> None:
     assert run("verify").status == 0
     assert run("check", "--level", "2", "--json").events[-1]["damage_count"] == 0
@@ -189,6 +205,7 @@ def test_forget_undo_and_prune(run: Run, twice: Path) -> None:
     assert len(run("snapshots", "--json").events) == 1
     assert [e["id"] for e in run("snapshots", "--forgotten", "--json").events] == [gone["id"]]
     assert run("forget", "--undo", gone["id"], "--json").events[-1]["undone"] == [gone["id"]]
+    assert run("forget", "--undo", gone["id"]).out == b"brought back no snapshot\n"
     assert run("forget", gone["short_id"], "--prune", "--json").events[-1]["dry_run"] is False
     assert run("forget", "--undo", gone["id"]).status == 1
     assert run("prune", "--json", "--dry-run").events[-1]["message_type"] == "prune"
@@ -254,6 +271,17 @@ def test_passphrases(
         ("forget zzzz", 1, "zzzz"),
         ("diff latest zzzz", 1, "zzzz"),
         ("backup /no/such/source", 1, "/no/such/source"),
+        ("bench disk --folder /no/such", 1, "/no/such"),
+        ("forget --undo zzzz", 1, "snapshots --forgotten"),
+        ("forget --undo latest", 1, "snapshots --forgotten"),
+        ("forget --undo latest --prune", 2, "--prune"),
+        ("forget --keep-within 0d", 2, "nothing was chosen"),
+        ("forget --keep-tag never", 1, "would not keep any of the 2 snapshots"),
+        ("snapshots --repo=", 10, "empty"),
+        ("snapshots --repository-file=", 10, "empty"),
+        ("snapshots --key-file /etc/passwd", 12, "key file"),
+        ("rewrite latest --new-host=", 2, "empty"),
+        ("backup --host= /etc/hostname", 2, "empty"),
     ],
 )
 def test_what_does_not_exist_is_named(
@@ -293,6 +321,8 @@ def test_a_profile_runs_a_backup_with_its_hooks(run: Run, twice: Path, tmp_path:
     )
     assert run("-p", "office", "backup", "--json").status == 0
     assert story.read_text() == "before\nafter 0\n"
+    assert run("-p", "office", "backup", "--dry-run").status == 0
+    assert story.read_text() == "before\nafter 0\n"
     assert run("-p", "office", "snapshots", "--json").events[-1]["tags"] == ["office"]
     assert not any(line.endswith(".txt") for line in run("-p", "office", "ls", "latest").lines)
 
@@ -300,7 +330,8 @@ def test_a_profile_runs_a_backup_with_its_hooks(run: Run, twice: Path, tmp_path:
 def test_dry_run_stores_nothing(run: Run, twice: Path) -> None:
     done = run("backup", "-n", "--force", str(twice))
     assert done.status == 0
-    assert b"Would add" in done.out
+    assert b"Would add to the repository: " in done.out
+    assert b" stored, " in done.out
     assert run("backup", "-n", str(twice), "--json").events[-1]["snapshot_id"] == ""
     assert len(run("snapshots", "--json").events) == 2
 
