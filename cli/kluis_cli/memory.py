@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from ctypes import CDLL
 
-# mallopt(3), glibc. Of a backup's 3 GiB of buffers that live for milliseconds, each would be
-# mapped, cleared page by page and unmapped again: 5 to 10 % of its CPU. A limit that is set
+# mallopt(3), glibc. A backup's buffers of some MiB live for milliseconds; each would be mapped,
+# cleared page by page and unmapped again, in the kernel's time. A limit that is set
 # is no longer raised by the allocator itself, and one arena keeps less than one a thread.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 LARGEST_KEPT_BYTES = 32 << 20

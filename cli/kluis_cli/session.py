@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, TextIO
 
 from kluis.errors import PasswordError
 from kluis_cli import access
-from kluis_cli.memory import keep_freed_buffers
 from kluis_cli.output import Output
 from kluis_cli.signals import cancelling
 from kluis_cli.terminal import Reporter
@@ -53,7 +52,6 @@ class Session:
 
     def open(self) -> Repository:
         """The repository, opened; says so if it went back since this client saw it."""
-        keep_freed_buffers()
         repository = self._open()
         for regression in repository.regressions:
             self.output.warning(regression, "went_back")

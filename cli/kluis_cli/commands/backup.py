@@ -302,8 +302,10 @@ def _summary(result: BackupResult) -> dict[str, Any]:
 
 def run(args: argparse.Namespace, session: Session) -> int:
     import kluis
+    from kluis_cli.memory import keep_freed_buffers
 
     wanted = options(args)
+    keep_freed_buffers()
 
     def back_up() -> int:
         with session.open() as repository:

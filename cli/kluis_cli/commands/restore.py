@@ -175,8 +175,10 @@ def _summary(result: RestoreResult) -> dict[str, object]:
 
 def run(args: argparse.Namespace, session: Session) -> int:
     import kluis
+    from kluis_cli.memory import keep_freed_buffers
 
     wanted = options(args)
+    keep_freed_buffers()
     with session.open() as repository:
         listed = wanted.dry_run and session.output.verbosity > 0
         with session.context(each_file=listed) as context:

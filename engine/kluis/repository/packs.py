@@ -11,7 +11,7 @@ from kluis.format.certificate import Certificate
 from kluis.format.frame import FrameEntry
 from kluis.format.pack import PackHead, Trailer
 from kluis.repository.keys import DomainKeys, Session
-from kluis.repository.run import read_certificate
+from kluis.repository.run import open_run_key, read_certificate
 from kluis.repository.state import LedgerState
 from kluis.storage.base import Storage
 
@@ -34,6 +34,18 @@ class OpenPack:
     list_offsets: list[int]
     domain: DomainKeys
     places: dict[tuple[bytes, int], int] = field(default_factory=dict)
+
+
+class RunKeys(dict[bytes, bytes]):
+    """The keys of runs' frames, each unsealed once."""
+
+    def of(self, opened: OpenPack, run: bytes) -> bytes:
+        """The key of a run that the pack has a certificate of."""
+        key = self.get(run)
+        if key is None:
+            _, body = opened.certificates[run]
+            key = self[run] = open_run_key(body, opened.domain)
+        return key
 
 
 def open_pack(name: str, data: bytes, session: Session, state: LedgerState) -> OpenPack:

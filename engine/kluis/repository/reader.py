@@ -18,8 +18,7 @@ from kluis.format.ledger import PackName
 from kluis.repository import rebuild
 from kluis.repository.index import Index, Location, load_index
 from kluis.repository.keys import Session
-from kluis.repository.packs import OpenPack, PackDirectories
-from kluis.repository.run import open_run_key
+from kluis.repository.packs import OpenPack, PackDirectories, RunKeys
 from kluis.repository.state import LedgerState
 from kluis.storage.base import Storage
 
@@ -77,7 +76,7 @@ class FrameReader:
     bytes_read: int = 0
     _kept: OrderedDict[tuple[bytes, int], OpenFrame] = field(default_factory=OrderedDict)
     _kept_bytes: int = 0
-    _run_keys: dict[bytes, bytes] = field(default_factory=dict)
+    _run_keys: RunKeys = field(default_factory=RunKeys)
     _rebuilt: OrderedDict[str, bytes] = field(default_factory=OrderedDict)
     _hopeless: set[str] = field(default_factory=set)
     _told: set[str] = field(default_factory=set)
@@ -221,7 +220,7 @@ class FrameReader:
         chunks: list[tuple[bytes, int]],
     ) -> OpenFrame:
         entry = opened.entries[opened.places[number]]
-        key = self._run_key(opened, entry.run)
+        key = self._run_keys.of(opened, entry.run)
         place = frame.context(self.session.vault, number, (entry.kind, entry.compression))
         payload = crypt.unseal(key, stored, place, f"a frame in {opened.name}")
         plain = frame.expand_frame(payload, entry.compression, entry.plain_bytes)
@@ -230,13 +229,6 @@ class FrameReader:
             starts[position] = i
             position += length
         return OpenFrame(plain, chunks, starts)
-
-    def _run_key(self, opened: OpenPack, run: bytes) -> bytes:
-        key = self._run_keys.get(run)
-        if key is None:
-            _, body = opened.certificates[run]
-            key = self._run_keys[run] = open_run_key(body, opened.domain)
-        return key
 
     def _keep(self, run: bytes, n: int, opened: OpenFrame) -> OpenFrame:
         self._kept[run, n] = opened

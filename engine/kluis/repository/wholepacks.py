@@ -14,8 +14,7 @@ from kluis.format.frame import HASH_BYTES, FrameEntry
 from kluis.format.segment import PackPlace
 from kluis.repository.content import ChunkKeys, chunk_keys
 from kluis.repository.packer import groups_of
-from kluis.repository.packs import OpenPack, PackDirectories, chunk_list
-from kluis.repository.run import open_run_key
+from kluis.repository.packs import OpenPack, PackDirectories, RunKeys, chunk_list
 
 
 class InsideError(FormatError):
@@ -29,7 +28,7 @@ class PackOpener:
     directories: PackDirectories
     cancel: Cancel
     # Two threads may both miss a key: each then computes the same one.
-    _run_keys: dict[bytes, bytes] = field(default_factory=dict)
+    _run_keys: RunKeys = field(default_factory=RunKeys)
     _chunk_keys: dict[bytes, ChunkKeys] = field(default_factory=dict)
     # Hashing a chunk lets go of the interpreter for some microseconds. Two threads at that hand
     # it to and fro, which takes four times as long; one beside another that expands does not.
@@ -67,17 +66,10 @@ class PackOpener:
             raise FormatError("a frame is not the one that was signed")
         number = (entry.run, entry.n)
         place = frame.context(opened.head.vault, number, (entry.kind, entry.compression))
-        payload = crypt.unseal(self._run_key(opened, entry.run), stored, place, "a frame")
+        payload = crypt.unseal(self._run_keys.of(opened, entry.run), stored, place, "a frame")
         plain = frame.expand_frame(payload, entry.compression, entry.plain_bytes)
         with self._hashing:
             _check_chunks(plain, chunks, self._keys(opened).hash_key(entry.kind))
-
-    def _run_key(self, opened: OpenPack, run: bytes) -> bytes:
-        key = self._run_keys.get(run)
-        if key is None:
-            _, body = opened.certificates[run]
-            key = self._run_keys[run] = open_run_key(body, opened.domain)
-        return key
 
     def _keys(self, opened: OpenPack) -> ChunkKeys:
         keys = self._chunk_keys.get(opened.head.domain)

@@ -12,7 +12,7 @@ from kluis.source.folders import Folders, Mark, checked_name, mark_at, stale
 from kluis.source.openat import PATH_FLAGS
 
 OPEN_FILES = 64
-"""Files that stay open: a frame of 1 MiB seldom has parts of more large files."""
+"""Files that stay open: a frame of 2 MiB seldom has parts of more large files."""
 
 _WRITE_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 OWNER_ONLY = 0o600

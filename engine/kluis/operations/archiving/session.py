@@ -13,7 +13,7 @@ from kluis.format import names
 from kluis.format.keyring import ChunkSizes
 from kluis.format.ledger import PackName
 from kluis.operations.archiving.files import Cuts, FixedCutter
-from kluis.options import BackupOptions, Chunker
+from kluis.options import FIXED_CHUNK_BYTES, BackupOptions, Chunker
 from kluis.repository.access import Repository, read_private
 from kluis.repository.content import ChunkKeys, chunk_keys
 from kluis.repository.create import complete_store
@@ -27,8 +27,6 @@ from kluis.repository.writer import RunWriter
 from kluis.storage.alive import AliveMark
 
 POOL_THREADS = 2
-# From the smallest block of any file system to what a frame still takes.
-FIXED_BYTES = range(512, (8 << 20) + 1)
 
 
 @dataclass
@@ -52,9 +50,10 @@ class BackupSession:
     def cutter(self, chunker: Chunker) -> Cuts:
         """The chunker of a preset, with the domain's secret table."""
         if chunker.name == "fixed":
-            if chunker.fixed_bytes not in FIXED_BYTES:
+            if chunker.fixed_bytes not in FIXED_CHUNK_BYTES:
+                least, most = FIXED_CHUNK_BYTES[0], FIXED_CHUNK_BYTES[-1]
                 raise UsageError(
-                    f"chunks of a fixed size have {FIXED_BYTES.start} to {FIXED_BYTES[-1]} bytes, "
+                    f"chunks of a fixed size have {least} to {most} bytes, "
                     f"not {chunker.fixed_bytes}; nothing was backed up"
                 )
             return FixedCutter(chunker.fixed_bytes)

@@ -16,7 +16,7 @@ from kluis.repository.reader import OpenFrame
 from kluis.repository.trees import Piece, TreeReader
 
 NO_HASH = bytes(HASH_BYTES)
-# Some hundred frames of 1 MiB; each chunk takes about 200 bytes.
+# Some hundred frames; each chunk takes about 200 bytes.
 CHUNKS_KEPT = 32 << 10
 
 NOT_ALIGNED = "an extent does not begin and end with chunks of its frame"
