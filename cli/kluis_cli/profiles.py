@@ -25,11 +25,12 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TypeAlias
 
 from kluis.errors import UsageError
+from kluis.frozen import frozen
 from kluis_cli.parser import Parser, actions
 
 Table: TypeAlias = "Mapping[str, object]"
@@ -50,7 +51,7 @@ SECRET_VARIABLES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Hooks:
     """Shell commands around a backup."""
 
@@ -59,7 +60,7 @@ class Hooks:
     on_failure: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Profile:
     """What applies to one verb: flags as on the command line, paths, hooks."""
 

@@ -7,14 +7,15 @@ that runs the operation, and `context.cancel.check()` at least once a frame.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, TypeAlias
 
 from kluis.errors import CancelledError
+from kluis.frozen import frozen
 from kluis.surroundings import Machine, Surroundings
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Problem:
     """Something outside the repository that could not be read, written or set."""
 
@@ -24,7 +25,7 @@ class Problem:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Damage:
     """Something stored that is missing or wrong, and what that costs."""
 
@@ -36,14 +37,14 @@ class Damage:
     next_command: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stage:
     """The operation now does `name` (a few words, such as `reading the ledger`)."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Progress:
     """Totals so far; a total that is not known yet is None. Cheap: sent some times a second."""
 
@@ -55,7 +56,7 @@ class Progress:
     current: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FileDone:
     """One path was dealt with; sent only where `Context.each_file` asks for it."""
 
@@ -65,21 +66,21 @@ class FileDone:
     bytes_added: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FileProblem:
     """The operation goes on without this; the result repeats it."""
 
     problem: Problem
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DamageFound:
     """The operation goes on; the result repeats it."""
 
     damage: Damage
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Warning_:  # noqa: N801 - `Warning` is a builtin
     """Something to know that is no failure; `code` is one word for programs."""
 
@@ -122,7 +123,7 @@ class Cancel:
             )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Context:
     """Where events go, how to stop, whose clock and randomness count."""
 

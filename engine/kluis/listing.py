@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from kluis.frozen import frozen
 
 EntryKind: TypeAlias = Literal["file", "dir", "symlink", "fifo", "socket", "chardev", "blockdev"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SnapshotInfo:
     """One snapshot as a list shows it."""
 
@@ -34,7 +35,7 @@ class SnapshotInfo:
     forgotten_ns: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ListedEntry:
     """One file, folder or other thing in a snapshot; `path` is whole and begins with a slash."""
 
@@ -56,7 +57,7 @@ class ListedEntry:
     device: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SnapshotGroup:
     """Snapshots that are alike in what they were grouped by; the other fields are empty."""
 
@@ -66,7 +67,7 @@ class SnapshotGroup:
     paths: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FoundEntry:
     """A match, and the pack that it was searched by, if any."""
 
@@ -75,7 +76,7 @@ class FoundEntry:
     pack: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DiffChange:
     """One path that differs; `old` or `new` is None where it is missing."""
 
@@ -85,7 +86,7 @@ class DiffChange:
     new: ListedEntry | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeyInfo:
     """A passphrase or key that opens the repository; `current` is the one in use."""
 

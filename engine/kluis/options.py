@@ -6,9 +6,10 @@ moments are nanoseconds since 1970 UTC, shares lie between 0 and 1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, Protocol, TypeAlias
 
+from kluis.frozen import frozen
 from kluis.units import CalendarSpan
 
 GroupKey: TypeAlias = Literal["host", "paths", "tags"]
@@ -39,7 +40,7 @@ class Sink(Protocol):
         """Takes all of `data`."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Credentials:
     """What opens a repository: a passphrase, or the content of a key file."""
 
@@ -47,7 +48,7 @@ class Credentials:
     key_file: bytes | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Compression:
     """How frames are compressed: level 0 stores them as they are.
 
@@ -58,7 +59,7 @@ class Compression:
     probe: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Chunker:
     """How files are cut; `fixed_bytes` counts for `fixed` alone."""
 
@@ -66,7 +67,7 @@ class Chunker:
     fixed_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Limit:
     """At most `size` bytes, or at most `share` of the whole; neither means no limit."""
 
@@ -74,7 +75,7 @@ class Limit:
     share: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SnapshotFilter:
     """Which snapshots are meant; an empty field does not choose.
 
@@ -87,7 +88,7 @@ class SnapshotFilter:
     paths: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Excludes:
     """What a walk leaves out. Of patterns the last that matches decides; `!` takes back."""
 
@@ -101,7 +102,7 @@ class Excludes:
     gitignore: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StdinSource:
     """Backs up one file from standard input, or from what `command` prints."""
 
@@ -109,7 +110,7 @@ class StdinSource:
     command: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InitOptions:
     """For `init(location, options, context)`."""
 
@@ -118,7 +119,7 @@ class InitOptions:
     kdf_memory_bytes: int = KDF_MEMORY_BYTES
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BackupOptions:
     """For `backup`: `paths`, or `stdin`, never both."""
 
@@ -139,7 +140,7 @@ class BackupOptions:
     dataset: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SnapshotsOptions:
     """For `snapshots`: of each group (by `group_by`) only the `latest` newest, if given.
 
@@ -153,7 +154,7 @@ class SnapshotsOptions:
     forgotten: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LsOptions:
     """For `ls`: everything below `path`, or if `paths` are given only what lies in them."""
 
@@ -164,7 +165,7 @@ class LsOptions:
     filter: SnapshotFilter = SnapshotFilter()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FindOptions:
     """For `find`: patterns match a name or, with a slash, a whole path; `packs` names packs."""
 
@@ -177,7 +178,7 @@ class FindOptions:
     older_than_ns: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DiffOptions:
     """For `diff`: from `first` to `second`, each possibly below a path (`ID:path`)."""
 
@@ -188,7 +189,7 @@ class DiffOptions:
     metadata: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RestoreOptions:
     """For `restore`: into `target`, or where each file came from with `in_place`."""
 
@@ -210,7 +211,7 @@ class RestoreOptions:
     privileged: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DumpOptions:
     """For `dump`: a file's bytes, or a folder as an archive, written to `sink`."""
 
@@ -221,14 +222,14 @@ class DumpOptions:
     filter: SnapshotFilter = SnapshotFilter()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class VerifyOptions:
     """For `verify`: 0 structure, 1 every stored byte, 2 every frame opened, digests computed."""
 
     level: Literal[0, 1, 2] = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PruneOptions:
     """For `prune`; `now` waits neither for the delay nor for runs that look alive."""
 
@@ -240,7 +241,7 @@ class PruneOptions:
     """None: 0 while the owner's is the only key, else seven days."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeepPolicy:
     """Which snapshots of a group stay; 0 does not keep, `UNLIMITED_COUNT` keeps all."""
 
@@ -259,7 +260,7 @@ class KeepPolicy:
     tags: tuple[tuple[str, ...], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ForgetOptions:
     """For `forget`: `ids`, or a policy over those that `filter` chooses, or `undo`."""
 
@@ -273,7 +274,7 @@ class ForgetOptions:
     allow_remove_all: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RewriteOptions:
     """For `rewrite`: a new snapshot for each chosen one; None leaves a field as it was."""
 
@@ -289,7 +290,7 @@ class RewriteOptions:
     dry_run: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TagOptions:
     """For `tag`: `replace` alone, or `add` and `remove`."""
 
@@ -301,7 +302,7 @@ class TagOptions:
     dry_run: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HoldOptions:
     """For `hold`: no policy removes what is held, until it is released."""
 
@@ -311,7 +312,7 @@ class HoldOptions:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StatsOptions:
     """For `stats`, over the chosen snapshots or all."""
 
@@ -320,7 +321,7 @@ class StatsOptions:
     mode: StatsMode = "restore-size"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RepairOptions:
     """For `repair`: from parity and twins, then the other stores, then the live files."""
 
@@ -329,12 +330,12 @@ class RepairOptions:
     dry_run: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeyListOptions:
     """For `key_list`."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeyAddOptions:
     """For `key_add`: one more passphrase for the owner."""
 
@@ -343,7 +344,7 @@ class KeyAddOptions:
     kdf_memory_bytes: int = KDF_MEMORY_BYTES
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeyPasswdOptions:
     """For `key_passwd`: a new passphrase instead of the one that opened the repository."""
 
@@ -351,14 +352,14 @@ class KeyPasswdOptions:
     kdf_memory_bytes: int = KDF_MEMORY_BYTES
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeyRemoveOptions:
     """For `key_remove`: the passphrase with this name, or this id in full."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CacheClearOptions:
     """For `cache_clear(options, context)`; opens no repository, as a broken cache may forbid it.
 
@@ -371,7 +372,7 @@ class CacheClearOptions:
     forget_client: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BenchOptions:
     """For `bench(options, context)`: without `folder` the disk is not measured."""
 

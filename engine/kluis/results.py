@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from kluis.errors import DamageError
 from kluis.events import Damage as Damage
 from kluis.events import Problem as Problem
+from kluis.frozen import frozen
 from kluis.listing import DiffChange as DiffChange
 from kluis.listing import EntryKind as EntryKind
 from kluis.listing import FoundEntry as FoundEntry
@@ -28,7 +28,7 @@ def _status(problems: tuple[Problem, ...], damages: tuple[Damage, ...]) -> int:
     return INCOMPLETE_STATUS if problems else 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InitResult:
     """A repository that is durable on its medium."""
 
@@ -38,7 +38,7 @@ class InitResult:
     exit_status: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BackupResult:
     """A snapshot that is durable, or what one would hold (`dry_run`)."""
 
@@ -69,7 +69,7 @@ class BackupResult:
         return _status(self.problems, ())
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SnapshotsResult:
     """Groups (one, if nothing was grouped), each with its oldest snapshot first."""
 
@@ -83,7 +83,7 @@ class SnapshotsResult:
         return _status((), self.damages)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LsResult:
     """Entries in the order of their paths, read as they are taken.
 
@@ -95,7 +95,7 @@ class LsResult:
     exit_status: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FindResult:
     """Matches, snapshot by snapshot, oldest first; the iterator behaves as that of `LsResult`."""
 
@@ -103,7 +103,7 @@ class FindResult:
     exit_status: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DiffResult:
     """Changes in the order of their paths; the iterator behaves as that of `LsResult`."""
 
@@ -113,7 +113,7 @@ class DiffResult:
     exit_status: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RestoreResult:
     """What was written, and every name that could not be restored as it was."""
 
@@ -143,7 +143,7 @@ class RestoreResult:
         return _status(self.problems, self.damages)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DumpResult:
     """What was written to the sink."""
 
@@ -158,7 +158,7 @@ class DumpResult:
         return _status(self.problems, self.damages)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class VerifyResult:
     """Everything that is damaged; counts of what was checked; when bytes were last read."""
 
@@ -186,7 +186,7 @@ class VerifyResult:
         return DAMAGE_STATUS if self.damages or self.regressions else 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PrunePlan:
     """What a prune does, computed before it does anything."""
 
@@ -210,7 +210,7 @@ class PrunePlan:
     records_merged: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PruneResult:
     """The plan, done unless `dry_run`."""
 
@@ -221,7 +221,7 @@ class PruneResult:
     exit_status: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ForgetChoice:
     """One snapshot and why it stays or goes."""
 
@@ -229,7 +229,7 @@ class ForgetChoice:
     reasons: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ForgetGroup:
     """What a policy decides about snapshots that are alike in what they were grouped by."""
 
@@ -240,7 +240,7 @@ class ForgetGroup:
     paths: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ForgetResult:
     """Groups of a policy (one without a name for plain ids), what went and what came back."""
 
@@ -254,7 +254,7 @@ class ForgetResult:
     exit_status: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rewritten:
     """A snapshot and the one that replaces it; `new` is empty where nothing had to change."""
 
@@ -263,7 +263,7 @@ class Rewritten:
     what: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RewriteResult:
     """For `rewrite` and `tag`: each chosen snapshot."""
 
@@ -272,7 +272,7 @@ class RewriteResult:
     exit_status: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HoldResult:
     """Snapshots that are held (or released) now, and those that were so already."""
 
@@ -282,7 +282,7 @@ class HoldResult:
     exit_status: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StatsResult:
     """Totals over the chosen snapshots; which fields count depends on the mode."""
 
@@ -297,7 +297,7 @@ class StatsResult:
     exit_status: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Healed:
     """An object that is whole again, and where its bytes came from."""
 
@@ -305,7 +305,7 @@ class Healed:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RepairResult:
     """What was healed, and what was not."""
 
@@ -320,7 +320,7 @@ class RepairResult:
         return DAMAGE_STATUS if self.unhealed else 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeysResult:
     """All keys after `key_list`, `key_add` or `key_passwd`."""
 
@@ -328,7 +328,7 @@ class KeysResult:
     exit_status: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CacheClearResult:
     """What was deleted in the cache."""
 
@@ -337,7 +337,7 @@ class CacheClearResult:
     exit_status: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Measurement:
     """One thing measured: `size` bytes in `seconds`, of which the CPU worked `cpu_seconds`."""
 
@@ -348,7 +348,7 @@ class Measurement:
     remark: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BenchResult:
     """Measurements in the order in which they were made."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from kluis.errors import UsageError
+from kluis.frozen import frozen
 
 NS_PER_SECOND = 1_000_000_000
 
@@ -20,7 +20,7 @@ _DELAY_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _FRACTION = re.compile(r"\.(\d{1,9})\d*")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CalendarSpan:
     """A stretch of calendar time, such as `1y6m`: how long it is depends on where it ends."""
 

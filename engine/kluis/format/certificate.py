@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from kluis.errors import FormatError
 from kluis.format.codec import Reader, Writer
 from kluis.format.crypt import (
@@ -16,13 +14,14 @@ from kluis.format.crypt import (
     sign,
     signed_by,
 )
+from kluis.frozen import frozen
 
 BODY_BYTES = 32 + 16 + 16 + 4 + SEALED_KEY_BYTES + 32 + 8 + 32 + 32
 CERTIFICATE_BYTES = BODY_BYTES + SIGNATURE_BYTES
 SIGN_CONTEXT = b"kluis certificate"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Certificate:
     """Names a run: its id is the first 16 bytes of BLAKE3 over the body.
 

@@ -5,8 +5,6 @@ Apart from the keyring, so that they can be destroyed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from kluis.errors import FormatError
 from kluis.format import envelope
 from kluis.format.codec import Reader, Writer, in_order, read_list, sorted_strictly, write_list
@@ -19,6 +17,7 @@ from kluis.format.crypt import (
     XCHACHA20,
     digest,
 )
+from kluis.frozen import frozen
 
 SECRET = 1  # the X25519 secret half: reads content
 META = 2  # K_meta: directories, segments, facts of snapshots
@@ -26,7 +25,7 @@ DEDUP = 4  # K_dedup: chunk hashes, cut table, chunk lists
 PARTS = (SECRET, META, DEDUP)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DomainSecrets:
     """Those secrets of a domain that a key was given."""
 
@@ -35,7 +34,7 @@ class DomainSecrets:
     dedup: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DomainBox:
     """Some of the secrets, sealed for the holder of one X25519 key."""
 
@@ -44,7 +43,7 @@ class DomainBox:
     sealed: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Domain:
     """One epoch of a domain."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 from kluis.errors import FormatError
 from kluis.format import crypt
 from kluis.format.codec import expand
 from kluis.format.crypt import NONCE_BYTES, OVERHEAD_LIMIT_BYTES, overhead
+from kluis.frozen import frozen
 
 DATA = 1
 TREE = 2
@@ -32,7 +32,7 @@ _CONTEXT = struct.Struct("<32s16sIBB")
 _LEAST_OVERHEAD = min(map(overhead, NONCE_BYTES))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FrameEntry:
     """What a pack's directory says of one frame; signed by the run, moves with the frame."""
 

@@ -5,12 +5,11 @@ What a key may sign is decided by the ledger alone; a keyring decides only who c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from kluis.errors import FormatError, NewerFormatError
 from kluis.format import envelope
 from kluis.format.codec import Reader, Writer, in_order, read_list, sorted_strictly, write_list
 from kluis.format.crypt import KEY_BYTES, SEALED_KEY_BYTES, digest
+from kluis.frozen import frozen
 
 SALT_BYTES = 16
 MEMORY_LEAST_BYTES = 8 << 10
@@ -25,7 +24,7 @@ FEATURES_KNOWN = 0
 WRAP_CONTEXT = b"kluis owner secret\0"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Features:
     """Masks: may be ignored; must be known to write; must be known to read."""
 
@@ -50,7 +49,7 @@ class Features:
             )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class VaultBox:
     """K_vault, sealed for the holder of one X25519 key."""
 
@@ -58,7 +57,7 @@ class VaultBox:
     sealed: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ChunkSizes:
     """The cut constants of a preset, bytes."""
 
@@ -67,7 +66,7 @@ class ChunkSizes:
     maximum: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Private:
     """What is sealed under K_vault: names of the passphrases, cut constants."""
 
@@ -75,7 +74,7 @@ class Private:
     chunk_sizes: tuple[tuple[str, ChunkSizes], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Keyring:
     """One epoch."""
 

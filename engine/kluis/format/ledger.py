@@ -5,8 +5,6 @@ A record holds one or more events, which count together or not at all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from kluis.errors import FormatError
 from kluis.format import envelope
 from kluis.format.codec import (
@@ -75,6 +73,7 @@ from kluis.format.ledger_fields import (
     write_verified,
 )
 from kluis.format.usemap import read_frames, write_frames
+from kluis.frozen import frozen
 
 __all__ = [
     "AGENT",
@@ -118,7 +117,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Record:
     """The n-th record of a store's ledger, its events still sealed."""
 

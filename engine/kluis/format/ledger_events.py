@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from kluis.format.crypt import DIGEST_BYTES, KEY_BYTES, SIGNATURE_BYTES
 from kluis.format.usemap import FrameSet
+from kluis.frozen import frozen
 
 NO_DIGEST = bytes(DIGEST_BYTES)
 NO_KEY = bytes(KEY_BYTES)
@@ -19,7 +18,7 @@ AUDITOR = 5
 ROLES = range(OWNER, AUDITOR + 1)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Role:
     """A key and what it may sign; the owner is not listed, the vault's id names him.
 
@@ -35,7 +34,7 @@ class Role:
     until: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SnapshotMark:
     """A snapshot that counts, as the ledger knows it.
 
@@ -55,7 +54,7 @@ class SnapshotMark:
     copied: bool = False  # made in another store
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PackName:
     """A pack's shelf and digest."""
 
@@ -63,7 +62,7 @@ class PackName:
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Roles:
     """From here on, these keys may sign, and no others besides the owner's.
 
@@ -76,28 +75,28 @@ class Roles:
     signature: bytes = NO_SIGNATURE
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Made:
     """A run's snapshot counts, and the run has ended."""
 
     mark: SnapshotMark
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Copied:
     """A snapshot made in another store counts here too; its time is already raised."""
 
     mark: SnapshotMark
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ended:
     """These runs sign nothing more."""
 
     runs: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Forgotten:
     """These snapshots (by run) are to go; until they are doomed that can be undone."""
 
@@ -105,14 +104,14 @@ class Forgotten:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Unforgotten:
     """These snapshots count again."""
 
     snapshots: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Held:
     """The snapshot must not be forgotten."""
 
@@ -120,14 +119,14 @@ class Held:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Released:
     """The hold on this snapshot is over."""
 
     snapshot: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Doomed:
     """These packs and snapshots will be deleted: final, they are never copies again."""
 
@@ -135,21 +134,21 @@ class Doomed:
     snapshots: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lost:
     """These frames are damaged beyond repair; they must not be reused."""
 
     frames: FrameSet
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Found:
     """These frames came back, in packs of a repairer's run."""
 
     frames: FrameSet
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SegmentRange:
     """Segments first_k to last_k of a run."""
 
@@ -158,7 +157,7 @@ class SegmentRange:
     last_k: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Verified:
     """The packs of these segments were read at `time_ns`, at a level of `verify`."""
 
@@ -167,7 +166,7 @@ class Verified:
     segments: tuple[SegmentRange, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Logged:
     """The head of governance's own log."""
 
@@ -175,7 +174,7 @@ class Logged:
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ForgottenMark:
     """A snapshot that is forgotten and not yet doomed, and when it was forgotten."""
 
@@ -183,7 +182,7 @@ class ForgottenMark:
     forgotten_ns: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Checkpoint:
     """All that the records before it say and that still matters."""
 

@@ -9,7 +9,6 @@ The file's name is its BLAKE3, so anyone can check it without a key.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 from kluis.errors import FormatError
 from kluis.format import crypt, envelope
@@ -24,8 +23,9 @@ from kluis.format.frame import (
     FrameEntry,
     sizes_fit,
 )
+from kluis.frozen import frozen
 
-PACK_TARGET_BYTES = 16 << 20
+PACK_TARGET_BYTES = 8 << 20
 PADDING_BYTES = 64 << 10
 PACK_LIMIT_BYTES = 1 << 28
 CERTIFICATES_LIMIT = 4096
@@ -47,7 +47,7 @@ assert TRAILER_BYTES == 64
 assert ENTRY_BYTES == 152
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PackHead:
     """The clear beginning of a pack."""
 
@@ -60,7 +60,7 @@ class PackHead:
         return HEADER_BYTES + CERTIFICATE_BYTES * len(self.certificates)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Trailer:
     """Where the parts of a pack lie: byte offsets and lengths in the file."""
 

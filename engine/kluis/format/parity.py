@@ -7,7 +7,6 @@ each column is rebuilt; what is rebuilt is compared with the pack's own name.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 from kluis.errors import FormatError
 from kluis.format import envelope
@@ -15,9 +14,10 @@ from kluis.format.crypt import DIGEST_BYTES, digest
 from kluis.format.names import is_shelf
 from kluis.format.names import pack as pack_name
 from kluis.format.pack import PACK_LIMIT_BYTES
+from kluis.frozen import frozen
 
 BLOCK_BYTES = 64 << 10
-SET_PACKS = 32
+SET_PACKS = 64
 CHECK_BYTES = 16
 MEMBERS_LIMIT = 256
 
@@ -31,7 +31,7 @@ assert HEADER_BYTES == 40
 assert _MEMBER.size == 40
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Member:
     """One pack of a set."""
 
@@ -40,7 +40,7 @@ class Member:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Shard:
     """A parity file without its shard bytes, which begin at `data_offset`."""
 

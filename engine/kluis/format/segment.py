@@ -6,7 +6,6 @@ Body: certificate | sealed under K_meta: zstd of the fields below.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from itertools import pairwise
 
 from kluis.errors import FormatError, NewerFormatError
@@ -26,13 +25,14 @@ from kluis.format.crypt import DIGEST_BYTES, RUN_BYTES
 from kluis.format.frame import KINDS, NUMBER_LIMIT, sizes_fit
 from kluis.format.names import is_shelf
 from kluis.format.pack import HEADER_BYTES, PACK_LIMIT_BYTES, PADDING_BYTES
+from kluis.frozen import frozen
 
 NO_DIGEST = bytes(DIGEST_BYTES)
 # A pack takes some 100 bytes and 8 for each frame: half a million packs of one segment.
 INNER_LIMIT_BYTES = 1 << 26
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FrameGroup:
     """Frames first_n, first_n + 1, ... of one run and kind, back to back in a pack."""
 
@@ -49,7 +49,7 @@ class FrameGroup:
         return struct.unpack(f"<{len(self.plain) // 4}I", self.plain)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PackPlace:
     """One pack: its name, its size in bytes, and its frames from `frames_offset` on."""
 
@@ -60,7 +60,7 @@ class PackPlace:
     groups: tuple[FrameGroup, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ParitySet:
     """Packs that one shard protects; without a shard `parity_digest` is None."""
 
@@ -71,7 +71,7 @@ class ParitySet:
     packs: tuple[PackPlace, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Replaced:
     """A segment that a merged or rebuilt one stands for; its digest where it is known."""
 
@@ -80,7 +80,7 @@ class Replaced:
     digest: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Segment:
     """The k-th segment of the run that signs it."""
 

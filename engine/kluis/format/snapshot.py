@@ -6,7 +6,6 @@ It counts once the ledger says `made` (in another store: `copied`).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from kluis.errors import FormatError
 from kluis.format import envelope
@@ -22,6 +21,7 @@ from kluis.format.codec import (
 from kluis.format.crypt import DIGEST_BYTES, RUN_BYTES, derive, keyed
 from kluis.format.tree import Extent, extent_length, read_extent, write_extent
 from kluis.format.usemap import FrameSet, read_frames, write_frames
+from kluis.frozen import frozen
 
 NO_RUN = bytes(RUN_BYTES)
 NO_DIGEST = bytes(DIGEST_BYTES)
@@ -32,7 +32,7 @@ ROOT_LIMIT_BYTES = 1 << 25
 PROBLEMS_LIMIT_BYTES = 1 << 23
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Counts:
     """What a backup read and stored."""
 
@@ -52,7 +52,7 @@ class Counts:
 COUNT_FIELDS = tuple(Counts.__dataclass_fields__)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Previous:
     """The client's snapshot before this one, in the same store."""
 
@@ -61,7 +61,7 @@ class Previous:
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Facts:
     """What a holder of K_meta may know of a snapshot."""
 
@@ -86,7 +86,7 @@ class Facts:
     path_group: bytes = NO_RUN  # `path_group`: equal for equal paths, tells nothing else
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Problem:
     """A source entry that could not be read, or not read in peace."""
 
@@ -95,7 +95,7 @@ class Problem:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Root:
     """What only the domain's secret opens: what was backed up and where its tree begins."""
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from kluis.errors import FormatError
 from kluis.format import envelope
 from kluis.format.codec import Reader, Writer, in_order, read_list, sorted_strictly, write_list
 from kluis.format.crypt import DIGEST_BYTES, KEY_BYTES, RUN_BYTES, digest
 from kluis.format.keyring import Features, read_signed_features, write_features
+from kluis.frozen import frozen
 
 # A document lies beside `store`, nowhere else.
 _DOCUMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,63}")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Document:
     """A file for people that lies on every medium: its name, size and digest."""
 
@@ -24,7 +24,7 @@ class Document:
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Store:
     """One physical copy: its own ledger, rollback memory and caches."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
 from kluis.errors import FormatError, NewerFormatError
@@ -59,6 +59,7 @@ from kluis.format.tree_entry import (
     pack_record,
     unpack_records,
 )
+from kluis.frozen import frozen
 
 __all__ = [
     "BLOCK_DEVICE",
@@ -132,7 +133,7 @@ WINDOW_BYTES = 1 << 20
 ReadAt = Callable[[int, int], bytes]  # (offset, size) of a tree's stream -> just those bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tree:
     """A directory's entries, sorted by name, and the names of the owners that they mention."""
 

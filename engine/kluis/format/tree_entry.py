@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ from kluis.errors import FormatError
 from kluis.format.codec import Reader, Writer, in_order
 from kluis.format.crypt import DIGEST_BYTES
 from kluis.format.extent import INLINE_EXTENTS, Extent, extent_length
+from kluis.frozen import frozen
 
 FILE = 1
 DIRECTORY = 2
@@ -47,7 +47,7 @@ assert RECORD_BYTES == 104
 NO_DIGEST = bytes(DIGEST_BYTES)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entry:
     """One name in a directory and all that is recorded of it."""
 

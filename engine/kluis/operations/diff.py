@@ -10,6 +10,7 @@ from kluis.errors import DamageError, UsageError
 from kluis.events import Context
 from kluis.format import tree
 from kluis.format.tree import Entry, Tree
+from kluis.frozen import frozen
 from kluis.listing import DiffChange
 from kluis.options import DiffOptions, SnapshotFilter
 from kluis.repository.access import Repository
@@ -39,7 +40,7 @@ def diff(repository: Repository, options: DiffOptions, context: Context) -> Diff
     return DiffResult(infos[0], infos[1], compare.run())
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Side:
     """One of the two that are compared, and where the comparison begins."""
 
@@ -64,7 +65,7 @@ def _side(repository: Repository, readers: Readers, word: str, path: bytes) -> S
     return Side(snapshot, trees, locate(trees, root_of(snapshot), path))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Pair:
     """A name on both sides, or on one."""
 

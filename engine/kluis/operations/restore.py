@@ -6,7 +6,6 @@ import errno
 import os
 import stat
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from functools import partial
 
 from kluis.errors import (
@@ -20,6 +19,7 @@ from kluis.errors import (
 from kluis.events import Context, Stage
 from kluis.format import names, tree
 from kluis.format.tree import Entry
+from kluis.frozen import frozen
 from kluis.operations.restoring.chunks import ChunkLists
 from kluis.operations.restoring.entries import EntryPlacer, metadata_of
 from kluis.operations.restoring.existing import Comparer
@@ -47,7 +47,7 @@ from kluis.source.target import Target, TargetOptions
 LOST_FOLDER = "what lies in this folder could not be restored"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Start:
     """What is restored: all that lies in a folder of the snapshot, or one entry of it."""
 

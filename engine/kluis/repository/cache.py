@@ -6,12 +6,12 @@ A cache is never evidence: losing it costs time, a wrong entry costs space, neit
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from kluis.errors import FormatError, KluisError, NotFoundError
 from kluis.format.codec import Reader, Writer
 from kluis.format.crypt import DIGEST_BYTES, RUN_BYTES, digest
 from kluis.format.names import base32, from_base32
+from kluis.frozen import frozen
 from kluis.storage.alive import AliveMark, Exclusive, is_alive
 from kluis.storage.base import Storage
 from kluis.storage.local import LocalStorage
@@ -24,7 +24,7 @@ OPEN_RUNS = "open-runs"
 CLOCK = "clock"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Seen:
     """The newest state of a store that this client has seen."""
 

@@ -16,6 +16,7 @@ from kluis.format import crypt, domain, keyring, names, store
 from kluis.format.ledger import PackName, SnapshotMark
 from kluis.format.pack import PACK_LIMIT_BYTES
 from kluis.format.segment import PackPlace, ParitySet
+from kluis.frozen import frozen
 from kluis.repository.access import Repository
 from kluis.repository.index import Index
 from kluis.repository.needed import Frame, Needs
@@ -39,7 +40,7 @@ GONE = "gone"  # nothing in this store can bring it back
 Look = Callable[[str, bytes, PackPlace], int]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finding:
     """One object that is not as it should be."""
 

@@ -13,6 +13,7 @@ from kluis.format import names
 from kluis.format.ledger import PackName
 from kluis.format.segment import PackPlace, ParitySet
 from kluis.format.usemap import FrameSet, contains, merge, merge_ranges
+from kluis.frozen import frozen
 from kluis.options import Limit
 from kluis.repository.access import Repository
 from kluis.repository.durable import reliable
@@ -26,7 +27,7 @@ SMALL_PACK_BYTES = 4 << 20
 SMALL_PACKS = 32
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rules:
     """How far a collection may go."""
 

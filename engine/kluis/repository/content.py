@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 
 from blake3 import blake3
@@ -20,6 +20,7 @@ from kluis.format.tree import (
     extent_length,
     hole,
 )
+from kluis.frozen import frozen
 
 # The same as `Extent(*fields)`, without a call of Python code: there is one for each chunk.
 make_extent: Callable[[tuple[bytes, int, int, int]], Extent] = partial(tuple.__new__, Extent)
@@ -31,7 +32,7 @@ _STEADY_BITS = 10
 _NOWHERE = (b"", -1, 0, 0)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ChunkKeys:
     """What a domain's K_dedup gives: hash keys, digest keys, the cut table."""
 
@@ -72,7 +73,7 @@ def cut_table(key: bytes) -> bytes:
     raise AssertionError("one table in five is good: this cannot be reached")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Content:
     """A stream as stored: where its bytes are, and what they must hash to."""
 

@@ -13,6 +13,7 @@ from kluis.format.certificate import Certificate
 from kluis.format.ledger import PackName
 from kluis.format.segment import PackPlace, ParitySet, Segment
 from kluis.format.usemap import FrameSet
+from kluis.frozen import frozen
 from kluis.repository.keys import Session
 from kluis.repository.run import read_certificate
 from kluis.repository.small import SMALL_LIMIT_BYTES
@@ -23,7 +24,7 @@ NOWHERE = 0xFFFFFFFF
 LISTINGS = 4
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Location:
     """A frame's place: which pack, from which byte, how many, and how many expanded."""
 
@@ -54,7 +55,7 @@ class RunFrames:
             self.kinds.extend(bytes(missing))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ListedSegment:
     """A segment as read: its name, digest and content."""
 

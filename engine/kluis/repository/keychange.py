@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from kluis.errors import (
     AlreadyExistsError,
@@ -16,6 +16,7 @@ from kluis.errors import (
 )
 from kluis.format import crypt, keyring, names
 from kluis.format.keyring import Keyring, Private
+from kluis.frozen import frozen
 from kluis.repository.access import Repository, read_keyring
 from kluis.repository.keys import Owner, owner_by_passphrase, stretch, wrap_owner
 from kluis.repository.small import listed, read_or_none
@@ -24,7 +25,7 @@ ATTEMPTS = 4
 ID_CHARACTERS = 8
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Slots:
     """The passphrases of an epoch: what each wraps the owner's secret in, and its name."""
 

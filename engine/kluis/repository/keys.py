@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from kluis.errors import FormatError, PasswordError, RefusedError
 from kluis.format import crypt, domain, keyring, names
 from kluis.format.domain import DomainSecrets
 from kluis.format.ledger import OWNER
+from kluis.frozen import frozen
 from kluis.repository.ledger import Identity, Signer
 from kluis.surroundings import Surroundings
 
@@ -15,7 +16,7 @@ from kluis.surroundings import Surroundings
 PASSPHRASE_PASSES = 1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DomainKeys:
     """A domain and those of its secrets that this session has."""
 
@@ -47,7 +48,7 @@ class DomainKeys:
         return value
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Session:
     """All secrets that one key gives, and who signs."""
 
@@ -83,7 +84,7 @@ class Session:
         return writable[0]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Owner:
     """The owner's secret and the key pairs that follow from it."""
 

@@ -16,6 +16,7 @@ from kluis.errors import (
 )
 from kluis.format import crypt, ledger, names
 from kluis.format.ledger import Checkpoint, Doomed, Event, Forgotten
+from kluis.frozen import frozen
 from kluis.repository.small import Copies, read_copies, read_or_none
 from kluis.repository.state import LedgerState
 from kluis.storage.base import Storage
@@ -32,7 +33,7 @@ class LedgerMovedError(AlreadyExistsError):
     retryable = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Identity:
     """Whose ledger it is, and the key that opens its events."""
 
@@ -43,7 +44,7 @@ class Identity:
     roles_sequence: int = 0  # the keyring's: no older roles are believed
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Signer:
     """The Ed25519 pair that signs new records."""
 

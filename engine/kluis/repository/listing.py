@@ -13,6 +13,7 @@ from kluis.events import Cancel, Damage
 from kluis.format import names, tree
 from kluis.format.snapshot import Root
 from kluis.format.tree import Entry, Tree
+from kluis.frozen import frozen
 from kluis.listing import EntryKind, ListedEntry
 from kluis.repository.access import Repository
 from kluis.repository.content import Content
@@ -36,7 +37,7 @@ LOSSES_NAMED = 3
 Enter = Callable[[bytes, Entry], bool]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Visited:
     """An entry with its whole path and the tree that lists it, which names its owner."""
 

@@ -10,6 +10,7 @@ from kluis.errors import DamageError, NotFoundError
 from kluis.format import names
 from kluis.format.ledger import PackName
 from kluis.format.segment import ParitySet
+from kluis.frozen import frozen
 from kluis.repository import check
 from kluis.repository.affected import Affected, Frame
 from kluis.repository.check import Checker, Finding
@@ -18,7 +19,7 @@ from kluis.repository.rebuild import rebuild_pack
 _PACKS = (check.PACK, check.INSIDE)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cost:
     """The files that need a damaged object: those that a repair saves, and those that are lost."""
 

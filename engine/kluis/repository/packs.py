@@ -15,7 +15,7 @@ from kluis.repository.run import open_run_key, read_certificate
 from kluis.repository.state import LedgerState
 from kluis.storage.base import Storage
 
-# A directory of 16 MiB of 2 MiB frames is 2 KB, its chunk lists 20 KB: one read gets both.
+# A directory of 8 MiB of 2 MiB frames is 1 KB, its chunk lists 10 KB: one read gets both.
 TAIL_BYTES = 64 << 10
 DIRECTORIES_KEPT = 64
 

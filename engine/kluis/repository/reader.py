@@ -15,6 +15,7 @@ from kluis.errors import DamageError, MediumGoneError, NotFoundError, StorageErr
 from kluis.events import Context, Warning_
 from kluis.format import crypt, frame, names
 from kluis.format.ledger import PackName
+from kluis.frozen import frozen
 from kluis.repository import rebuild
 from kluis.repository.index import Index, Location, load_index
 from kluis.repository.keys import Session
@@ -25,7 +26,7 @@ from kluis.storage.base import Storage
 T = TypeVar("T")
 
 KEPT_BYTES = 16 << 20
-# A damaged pack of data and one of trees: each takes its 16 MiB, and a second to rebuild.
+# A damaged pack of data and one of trees: each takes its 8 MiB, and a second to rebuild.
 REBUILT_KEPT = 2
 REBUILT = "rebuilt from parity in memory"
 # What a pack that cannot be had raises; `MediumGoneError` among them means all packs.
@@ -50,7 +51,7 @@ def _unlisted(index: Index) -> str:
     return f"{what} that can be read: {name}{others}: {reason}. kluis repair lists packs anew"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OpenFrame:
     """A frame's bytes, and its chunks with the offset at which each begins."""
 

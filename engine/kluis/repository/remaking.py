@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from kluis import __version__
 from kluis.errors import KluisError, NotFoundError
@@ -20,6 +20,7 @@ from kluis.format.ledger import (
     SnapshotMark,
 )
 from kluis.format.snapshot import Facts, Previous, Root
+from kluis.frozen import frozen
 from kluis.options import SnapshotFilter
 from kluis.repository.access import Repository
 from kluis.repository.commit import store_snapshot
@@ -34,7 +35,7 @@ LAST_SNAPSHOT = "last-snapshot"
 _CHAIN_BYTES = 16 + 4 + crypt.DIGEST_BYTES
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Remade:
     """A snapshot that is stored and does not count yet, and the one that it replaces."""
 

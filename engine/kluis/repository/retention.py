@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, tzinfo
 
 from kluis.errors import UsageError
+from kluis.frozen import frozen
 from kluis.options import UNLIMITED_COUNT, KeepPolicy
 from kluis.units import NS_PER_SECOND, CalendarSpan
 
@@ -15,7 +16,7 @@ COUNTED = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
 WITHIN = ("hourly", "daily", "weekly", "monthly", "yearly")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Candidate:
     """A snapshot as a policy sees it."""
 

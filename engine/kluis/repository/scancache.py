@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import zstandard
 
@@ -19,6 +19,7 @@ from kluis.format.crypt import DIGEST_BYTES, RUN_BYTES
 from kluis.format.extent import EXTENT_BYTES, pack_extent, unpack_extents
 from kluis.format.names import base32
 from kluis.format.usemap import FrameSet, read_frames, write_frames
+from kluis.frozen import frozen
 from kluis.repository.cache import ClientCache
 from kluis.repository.content import Content
 from kluis.storage.alive import AliveMark, is_alive
@@ -33,7 +34,7 @@ LAYOUT = 3
 WHOLE_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tally:
     """What a directory holds, without those below it."""
 
@@ -42,7 +43,7 @@ class Tally:
     size: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Listing:
     """A directory as scanned and as stored, for finding what changed in it."""
 
@@ -53,7 +54,7 @@ class Listing:
     listed: dict[bytes, FrameSet]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Remembered:
     """One directory of the last backup."""
 
@@ -65,7 +66,7 @@ class Remembered:
     uses: FrameSet
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CacheHead:
     """What holds for the whole cache of one set of paths."""
 

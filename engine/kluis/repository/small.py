@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from kluis.errors import FormatError, NotFoundError, UnreadableError
 from kluis.format import names
+from kluis.frozen import frozen
 from kluis.storage.base import Storage
 
 T = TypeVar("T")
@@ -16,7 +16,7 @@ T = TypeVar("T")
 SMALL_LIMIT_BYTES = 1 << 28
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Copies:
     """What lies under a name and under its twin's; None where nothing (readable) does."""
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from kluis.errors import DamageError, FormatError, NotFoundError, UsageError
 from kluis.format import crypt, envelope, names, snapshot
 from kluis.format.certificate import Certificate
 from kluis.format.ledger import SnapshotMark
 from kluis.format.snapshot import Facts, Root
+from kluis.frozen import frozen
 from kluis.repository.access import Repository
 from kluis.repository.keys import Session
 from kluis.repository.run import open_run_key, read_certificate
@@ -22,7 +21,7 @@ class VoidSnapshotError(DamageError):
     """A snapshot that a key made count which did not make it: nobody owes it anything."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Snapshot:
     """A snapshot that counts, opened as far as this key opens it."""
 

@@ -12,6 +12,7 @@ from kluis.format import tree
 from kluis.format.frame import DATA, HASH_BYTES, TREE
 from kluis.format.snapshot import Root
 from kluis.format.tree import HOLE_RUN, Entry, Extent, Tree, decode_list, extent_length
+from kluis.frozen import frozen
 from kluis.repository.access import Repository
 from kluis.repository.content import (
     ChunkKeys,
@@ -28,7 +29,7 @@ ZEROS_BYTES = 1 << 20
 _ZEROS = bytes(ZEROS_BYTES)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Piece:
     """A chunk of a stream: its hash, its place, or a hole (`extent.run` is zero)."""
 

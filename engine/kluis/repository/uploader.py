@@ -25,7 +25,7 @@ from kluis.surroundings import Surroundings
 
 SEGMENT_SECONDS = 300.0
 # Packs on their way to a slow medium: one is written while the next is filled, no more, since
-# each takes 16 MiB.
+# each takes 8 MiB.
 WRITES_IN_FLIGHT = 1
 
 

@@ -17,6 +17,7 @@ from blake3 import blake3
 from kluis.format import crypt, pack
 from kluis.format.frame import DATA, HASH_BYTES, TREE
 from kluis.format.tree import Extent, hole
+from kluis.frozen import frozen
 from kluis.repository.content import ChunkKeys, make_extent
 from kluis.repository.dedup import UNKNOWN, DedupCache
 from kluis.repository.packer import (
@@ -39,8 +40,6 @@ DENSE_TAIL_BYTES = 32 << 10
 FRAMES_IN_FLIGHT = 3
 # A frame closes with the chunk that takes it to its target; no chunk has more than 8 MiB.
 ROOM_BYTES = FRAME_TARGET_BYTES + (8 << 20)
-# From here on trees get packs of their own; below they share a pack with data.
-TREE_PACK_BYTES = 8 << 20
 
 # A stretch shorter than this is not asked whether it can be compressed.
 PROBE_LEAST_BYTES = 4 << 10
@@ -60,7 +59,7 @@ class OpenFrame:
     chunks: list[tuple[bytes, int]] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sealing:
     """A frame on its way through the pool; its buffer is used again afterwards."""
 
@@ -205,8 +204,7 @@ class RunWriter:
         if builder is None:
             builder = self._packs[kind] = new_pack(self.run)
         builder.add(sealed, self.run.certificate)
-        limit = pack.PACK_TARGET_BYTES if kind == DATA else TREE_PACK_BYTES
-        if builder.size >= limit:
+        if builder.size >= pack.PACK_TARGET_BYTES:
             self._close_pack(kind)
 
     def _close_pack(self, kind: int) -> None:
@@ -298,7 +296,7 @@ class Filling:
         self._dense = asked and not looks_compressible(self._view[group_start:end])
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Frontier:
     """How far a run's frames were filled at some time."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from kluis.errors import UsageError
+from kluis.frozen import frozen
 from kluis.options import Excludes
 from kluis.source import records as listing
 from kluis.source.openat import read_file_at
@@ -41,7 +41,7 @@ class Listing(NamedTuple):
     partial: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _IgnoreFile:
     """The rules of one .gitignore, for paths whose first `prefix` characters are its folder."""
 
@@ -53,7 +53,7 @@ Inherited: TypeAlias = tuple[_IgnoreFile, ...]
 """What a directory hands on to those in it: the .gitignore files above, outermost first."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Marker:
     """A file whose presence excludes the rest of its folder; `header`: how it has to begin."""
 

@@ -6,10 +6,10 @@ import errno
 import os
 import stat
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from kluis._native import scan, scatter
+from kluis.frozen import frozen
 from kluis.source import records as listing
 from kluis.source.metadata import ACL_DEFAULT
 from kluis.source.paths import NAME_LIMIT_BYTES
@@ -131,7 +131,7 @@ def mark_at(folder: int, name: bytes = b"") -> Mark:
     return Mark(record.dev, record.ino, stat.S_IFMT(record.mode), record.btime_s, record.btime_ns)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OpenFolder:
     """A folder that is open; `passes_on` if new files in it inherit an ACL from it."""
 

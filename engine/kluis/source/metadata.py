@@ -6,9 +6,10 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from kluis._native import scatter
+from kluis.frozen import frozen
 from kluis.source.openat import FILE_FLAGS, open_directory, open_quietly
 
 ACL_ACCESS = b"system.posix_acl_access"
@@ -43,7 +44,7 @@ NONE_HERE = frozenset({errno.ENOTSUP, errno.ENOTTY, errno.ENOSYS, errno.EINVAL, 
 """What file systems without xattrs or flags answer."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Extras:
     """xattrs sorted by name, and the flags of RESTORABLE_FLAGS that are set."""
 

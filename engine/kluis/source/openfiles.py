@@ -6,8 +6,8 @@ import errno
 import os
 import stat
 from collections import OrderedDict
-from dataclasses import dataclass
 
+from kluis.frozen import frozen
 from kluis.source.folders import Folders, Mark, checked_name, mark_at, stale
 from kluis.source.openat import PATH_FLAGS
 
@@ -18,7 +18,7 @@ _WRITE_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CL
 OWNER_ONLY = 0o600
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Placed:
     """An object in the target that was made or found there: a name, and what has to stand there.
 

@@ -12,10 +12,10 @@ import os
 import posixpath
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
 
 from kluis.errors import UsageError
+from kluis.frozen import frozen
 
 _MAGIC = re.compile(r"[\\\[\]*?]")
 _END = r"(?=/|\Z)"
@@ -86,7 +86,7 @@ def component_regex(part: str) -> str:
     return pieces[0] + middle + last
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Pattern:
     """One pattern, taken apart: `None` among the components stands for `**`."""
 
@@ -238,7 +238,7 @@ class Patterns:
         return found
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PathFilter:
     """Chooses paths of a snapshot: all, or what is included, without what is excluded."""
 

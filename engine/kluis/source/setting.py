@@ -7,9 +7,10 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from kluis._native import scatter
+from kluis.frozen import frozen
 from kluis.source import names
 from kluis.source.metadata import (
     ACL_ACCESS,
@@ -32,7 +33,7 @@ _OURS = (b"user.", b"trusted.", ACL_ACCESS, ACL_DEFAULT, CAPABILITY)
 """xattrs that are removed where the snapshot has none; the rest is the system's (SELinux)."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Metadata:
     """What is to be set; `uid` and `gid` are numbers of this machine (see `Owners`)."""
 
@@ -47,7 +48,7 @@ class Metadata:
     """chattr flags."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Owners:
     """Numbers of owners in a snapshot to numbers here: by name where both know one."""
 
@@ -67,7 +68,7 @@ class Owners:
         return number if local is None else local
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """An object that is open: as itself, or (links, fifos, devices) only as a place.
 

@@ -14,12 +14,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from kluis._native import scan, scatter
 from kluis.errors import KluisError, NoSpaceError
+from kluis.frozen import frozen
 from kluis.source import records as listing
 from kluis.source import setting
 from kluis.source.batch import SmallBatch, SmallFailure
@@ -50,7 +50,7 @@ _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC | 
 _OWNER_ONLY_FILE = 0o600
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TargetOptions:
     """What may be set in a target."""
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from kluis._native import scan
+from kluis.frozen import frozen
 from kluis.source import records as listing
 from kluis.source.descent import Descent, Identity, look_up_only, search_only
 from kluis.source.exclude import Exclusions, Inherited, Listing
@@ -20,7 +21,7 @@ ROOT = b"/"
 _NOTHING_UNREADABLE: frozenset[bytes] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WalkOptions:
     """Where a walk stops."""
 
@@ -30,7 +31,7 @@ class WalkOptions:
     """(dev, ino) of directories that are left out silently, such as the repository."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Directory:
     """One directory and what is kept of its entries, sorted by name."""
 

@@ -10,9 +10,9 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TypeVar
 
+from kluis.frozen import frozen
 from kluis.storage.base import Buffer
 from kluis.storage.between import Between
 from kluis.storage.calls import Calls
@@ -30,7 +30,7 @@ class Killed(BaseException):
     """The process is gone: no handler may do anything any more, and no call does."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fault:
     """What happens at the `index`-th call (from 0) of a kind; "" counts those that change.
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO, Self
 
 from blake3 import blake3
+
+from kluis.frozen import frozen
 
 _RECORD = struct.Struct("<IIII16s16s")  # shared key bytes, further key bytes, head, body, checks
 _MAGIC = b"kluisjn1"
@@ -22,7 +23,7 @@ BUFFER_BYTES = 1 << 18
 PART_LIMIT_BYTES = 1 << 31
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JournalRecord:
     """One record; its body is read on demand."""
 

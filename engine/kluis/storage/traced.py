@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from kluis.frozen import frozen
 from kluis.storage.base import MAX_OBJECT_BYTES, Buffer, Storage
 from kluis.storage.between import Between
 from kluis.storage.calls import Calls
@@ -17,7 +18,7 @@ Kind: TypeAlias = Literal[
 ]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Step:
     """One change to the medium, or a mark that the test set; paths are relative to the root."""
 
@@ -163,7 +164,7 @@ class TracedCalls(Between):
         self._files[path] = file
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Request:
     """One call of a storage's method, on one object; a barrier has none."""
 

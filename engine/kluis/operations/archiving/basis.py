@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from kluis.errors import UsageError
 from kluis.format import crypt, names
+from kluis.frozen import frozen
 from kluis.operations.archiving.parent import ParentTrees
 from kluis.operations.archiving.session import BackupSession
 from kluis.options import BackupOptions
@@ -20,7 +19,7 @@ SECOND_NS = 1_000_000_000
 RACY_NS = 2 * SECOND_NS
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Basis:
     """What is compared with. `racy` (s, ns): what is not older is never unchanged next time."""
 

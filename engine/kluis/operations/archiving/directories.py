@@ -8,6 +8,7 @@ from blake3 import blake3
 
 from kluis._native.scan import any_racy, hide_device
 from kluis.format.usemap import FrameSet, merge
+from kluis.frozen import frozen
 from kluis.operations.archiving.basis import Basis
 from kluis.operations.archiving.entries import Totals, encode_tree, frame_set, tally_of
 from kluis.operations.archiving.files import FileArchiver
@@ -19,7 +20,7 @@ from kluis.source import records as listing
 from kluis.source.walk import Directory
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Done:
     """A directory that is stored: where its tree lies, and whether all was as before."""
 

@@ -12,6 +12,7 @@ from kluis._native import read as native
 from kluis.events import Cancel
 from kluis.format.frame import DATA, TREE
 from kluis.format.tree import Extent
+from kluis.frozen import frozen
 from kluis.operations.archiving.telling import Teller
 from kluis.repository.content import Content, ContentBuilder
 from kluis.repository.writer import RunWriter
@@ -63,7 +64,7 @@ class FixedCutter:
         return ends
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoredFile:
     """A file's content as stored, and what else its reading told."""
 

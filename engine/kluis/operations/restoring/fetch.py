@@ -12,6 +12,7 @@ from typing import Self
 from kluis.errors import DamageError, MediumGoneError, NotFoundError, StorageError
 from kluis.format import names
 from kluis.format.frame import DATA
+from kluis.frozen import frozen
 from kluis.operations.restoring.chunks import Stretch, check_stretches
 from kluis.repository.index import Index, Location
 from kluis.repository.packs import OpenPack
@@ -29,7 +30,7 @@ GROUP_PLAIN_BYTES = 4 << 20
 GAP_BYTES = 64 << 10
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Opened:
     """A frame's bytes and, for each stretch asked for, its chunks' records or why it is wrong.
 
@@ -42,7 +43,7 @@ class Opened:
     results: Sequence[bytes | str]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lost:
     """A frame that cannot be had: which object should hold it, and why it does not."""
 

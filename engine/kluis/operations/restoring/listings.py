@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from blake3 import blake3
 
@@ -12,6 +12,7 @@ from kluis.errors import DamageError
 from kluis.format import tree
 from kluis.format.frame import HASH_BYTES, TREE
 from kluis.format.tree import Entry, Extent, extent_length
+from kluis.frozen import frozen
 from kluis.repository.content import Content, list_digest, record, stream_digest
 from kluis.repository.trees import Piece, TreeReader
 
@@ -21,7 +22,7 @@ KEPT_TREE_BYTES = 256 << 10
 _DIFFERENT = "the content is not the one that was recorded"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Listing:
     """What a tree holds: its entries, once, in order; and the names of owners."""
 
