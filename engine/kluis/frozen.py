@@ -37,4 +37,3 @@ def frozen(cls: type[T]) -> type[T]:
         if name not in cls.__dict__:
             setattr(made, name, method)
     return made
-

@@ -25,9 +25,15 @@ PROBE_SAMPLE_BYTES = 512
 # Less gain than this is not worth expanding at every restore.
 GAIN_SHARE = 0.97
 
+# Instead of a zstd level: for what hardly shrinks, as programs do, where a search in one table
+# finds 97 % of what a search in two does, in two thirds of the time.
+QUICK = -1
 # Match tables of half the size that zstd takes for level 3: they stay in the 512 KiB that a core
 # has for itself. A tenth less CPU for 1 % more bytes (decision 8).
-_TABLES = {LEVEL_AUTO: {"hash_log": 16, "chain_log": 15}}
+_SETTINGS: dict[int, dict[str, int]] = {
+    LEVEL_AUTO: {"hash_log": 16, "chain_log": 15},
+    QUICK: {"hash_log": 16, "min_match": 5, "strategy": zstandard.STRATEGY_FAST},
+}
 
 _THREAD = threading.local()
 
@@ -41,7 +47,7 @@ class PlainFrame:
     plain: bytes | bytearray | memoryview
     chunks: list[tuple[bytes, int]]
     hash_key: bytes
-    level: int  # zstd; 0 stores as it is
+    level: int  # zstd's, 0 to store it as it is, or QUICK
 
 
 @frozen
@@ -100,7 +106,10 @@ def _compressor(level: int) -> zstandard.ZstdCompressor:
     if level not in known:
         known[level] = zstandard.ZstdCompressor(
             compression_params=zstandard.ZstdCompressionParameters.from_level(
-                level, write_content_size=True, write_checksum=False, **_TABLES.get(level, {})
+                LEVEL_AUTO if level == QUICK else level,
+                write_content_size=True,
+                write_checksum=False,
+                **_SETTINGS.get(level, {}),
             )
         )
     return known[level]

@@ -18,9 +18,11 @@ from kluis.format import crypt, pack
 from kluis.format.frame import DATA, HASH_BYTES, TREE
 from kluis.format.tree import Extent, hole
 from kluis.frozen import frozen
+from kluis.options import LEVEL_AUTO
 from kluis.repository.content import ChunkKeys, make_extent
 from kluis.repository.dedup import UNKNOWN, DedupCache
 from kluis.repository.packer import (
+    QUICK,
     PackBuilder,
     PlainFrame,
     SealedFrame,
@@ -40,6 +42,10 @@ DENSE_TAIL_BYTES = 32 << 10
 FRAMES_IN_FLIGHT = 3
 # A frame closes with the chunk that takes it to its target; no chunk has more than 8 MiB.
 ROOM_BYTES = FRAME_TARGET_BYTES + (8 << 20)
+
+# After a frame that shrank to more than this, the next is compressed the quick way: what lies
+# near is alike.
+QUICK_SHARE = 0.4
 
 # A stretch shorter than this is not asked whether it can be compressed.
 PROBE_LEAST_BYTES = 4 << 10
@@ -85,6 +91,7 @@ class RunWriter:
     # A run of zeros is cut at the largest chunk: those are stored nowhere.
     largest_chunk: int = 64 << 10
     bytes_new: int = 0
+    _shrunk: float = 0.0  # to which share the last frame did that was to be compressed
     _open: dict[tuple[int, bool], OpenFrame] = field(default_factory=dict)
     _sealing: deque[Sealing] = field(default_factory=deque)
     # By whether they are for dense frames: those never touch more than their first pages.
@@ -172,7 +179,7 @@ class RunWriter:
         current = self._open.get((kind, dense))
         if current is None:
             target = DENSE_FRAME_TARGET_BYTES if dense else self.frame_target
-            level = 0 if dense else self.level
+            level = QUICK if dense and self.level else self.level
             free = self._free[dense]
             buffer = free.pop() if free else make_room(ROOM_BYTES)
             current = OpenFrame(self.run.take_frame(), target, level, buffer)
@@ -192,7 +199,10 @@ class RunWriter:
         """Gives a frame to the pool."""
         done = self._open.pop((kind, dense))
         content = done.buffer[: done.size]
-        plain = PlainFrame(done.n, kind, content, done.chunks, self.keys.hash_key(kind), done.level)
+        level = done.level
+        if level == LEVEL_AUTO and kind == DATA and self._shrunk > QUICK_SHARE:
+            level = QUICK
+        plain = PlainFrame(done.n, kind, content, done.chunks, self.keys.hash_key(kind), level)
         result = self.pool.submit(seal_frame, self.run, plain, self.surroundings)
         self._sealing.append(Sealing(kind, dense, result, done.buffer))
 
@@ -200,6 +210,8 @@ class RunWriter:
         oldest = self._sealing.popleft()
         sealed, kind = oldest.result.result(), oldest.kind
         self._free[oldest.dense].append(oldest.buffer)
+        if kind == DATA and not oldest.dense:
+            self._shrunk = sealed.entry.stored_bytes / sealed.entry.plain_bytes
         builder = self._packs.get(kind)
         if builder is None:
             builder = self._packs[kind] = new_pack(self.run)
