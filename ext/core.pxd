@@ -168,3 +168,79 @@ cdef extern from "scatter.h" nogil:
     int kluis_set_flags(int fd, uint32_t flags)
     int kluis_small_check(const kluis_small_batch *batch)
     void kluis_write_small(const kluis_small_batch *batch, uint8_t *results)
+
+
+# ---- fill ----
+
+cdef extern from "fill.h" nogil:
+    enum:
+        KLUIS_FILL_UNKNOWN
+        KLUIS_FILL_HOLE
+        KLUIS_FILL_PLACE_BYTES
+        KLUIS_FILL_ENTRY_BYTES
+        KLUIS_FILL_DONE
+        KLUIS_FILL_GROUP
+        KLUIS_FILL_FRAME
+        KLUIS_FILL_NO_ROOM
+        KLUIS_FILL_NO_MEMORY
+
+    struct kluis_frame:
+        uint8_t *buffer
+        size_t capacity
+        size_t size
+        size_t target
+        uint32_t run
+        uint32_t number
+        uint8_t *entries
+        size_t entry_count
+
+    struct kluis_fill:
+        const uint8_t *data
+        const uint8_t *ends
+        const uint8_t *hashes
+        const uint8_t *found
+        size_t count
+        const uint8_t *zeros
+        uint8_t *places
+        size_t next
+
+    int kluis_fill_check(const kluis_fill *fill, size_t size)
+    size_t kluis_fill_start(const kluis_fill *fill)
+    int kluis_fill_run(kluis_fill *fill, kluis_frame *frame, size_t group_end)
+    size_t kluis_fill_fresh(const kluis_fill *fill, uint8_t *records)
+    void kluis_fill_finish(kluis_fill *fill)
+
+
+# ---- parts ----
+
+cdef extern from "parts.h" nogil:
+    enum:
+        KLUIS_PARTS_MERGED_BYTES
+        KLUIS_PARTS_CHUNK_BYTES
+        KLUIS_PARTS_RECORD_BYTES
+        KLUIS_PARTS_EXTENT_BYTES
+        KLUIS_PARTS_ONE
+        KLUIS_PARTS_NONE
+        KLUIS_PARTS_MORE
+        KLUIS_PARTS_EXTRAS
+        KLUIS_PARTS_AGAIN
+
+    struct kluis_batch:
+        const uint8_t *entries
+        size_t entry_count
+        const uint8_t *wanted
+        const uint8_t *results
+        const uint8_t *bounds
+        size_t count
+        const uint8_t *places
+        size_t place_count
+        const uint8_t *runs
+        size_t run_count
+        uint32_t inode_flags
+        uint8_t *states
+        uint8_t *records
+        uint8_t *extents
+
+    size_t kluis_merge_places(const uint8_t *places, size_t count, uint8_t *merged,
+                              uint8_t *chunks)
+    int kluis_small_records(const kluis_batch *batch, size_t *extent_count)

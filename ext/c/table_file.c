@@ -41,7 +41,7 @@ uint64_t kluis_filter_bits(const uint8_t *hash, uint64_t words, uint64_t probes,
     return bits;
 }
 
-int kluis_read_at(int fd, uint8_t *to, size_t size, uint64_t offset) {
+int kluis_table_read_at(int fd, uint8_t *to, size_t size, uint64_t offset) {
     while (size > 0) {
         ssize_t got = pread(fd, to, size, (off_t)offset);
         if (got < 0 && errno == EINTR)
@@ -61,7 +61,7 @@ int kluis_file_open(kluis_table_file *file, int fd, uint64_t generation) {
     if (fstat(fd, &status) < 0)
         return -errno;
     if (!S_ISREG(status.st_mode) || status.st_size < TABLE_BLOCK_BYTES ||
-        kluis_read_at(fd, header, sizeof header, 0) < 0)
+        kluis_table_read_at(fd, header, sizeof header, 0) < 0)
         return 1;
     *file = (kluis_table_file){
         .generation = kluis_load64(header + HEADER_GENERATION_AT),
@@ -96,7 +96,7 @@ static uint64_t *read_words(const kluis_table_file *file, uint64_t count, uint64
     if (words == NULL)
         return NULL;
     uint8_t *bytes = (uint8_t *)words;
-    if (kluis_read_at(file->fd, bytes, 8 * count, offset) < 0 ||
+    if (kluis_table_read_at(file->fd, bytes, 8 * count, offset) < 0 ||
         kluis_table_sum(bytes, 8 * count, file->generation) != sum) {
         free(words);
         return NULL;
@@ -136,7 +136,8 @@ static const uint8_t *get_block(const kluis_table_file *file, kluis_block_cache 
     if (cache->keys[place] == key)
         return block;
     cache->keys[place] = 0;
-    if (kluis_read_at(file->fd, block, TABLE_BLOCK_BYTES, (1 + number) * TABLE_BLOCK_BYTES) < 0 ||
+    if (kluis_table_read_at(file->fd, block, TABLE_BLOCK_BYTES, (1 + number) * TABLE_BLOCK_BYTES) <
+            0 ||
         kluis_block_check(file, block, number) == 0)
         return NULL;
     cache->keys[place] = key;

@@ -80,7 +80,7 @@ void kluis_file_close(kluis_table_file *file);
 size_t kluis_block_check(const kluis_table_file *file, const uint8_t *block, uint64_t number);
 
 /* Reads exactly size bytes at the offset. 0, or -errno (-EIO where the file ends early). */
-int kluis_read_at(int fd, uint8_t *to, size_t size, uint64_t offset);
+int kluis_table_read_at(int fd, uint8_t *to, size_t size, uint64_t offset);
 
 /* The newest usable entry for the hash; NULL if there is none, or it cannot be read or trusted.
  * Good until the next call. */

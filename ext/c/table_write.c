@@ -150,7 +150,7 @@ static void next_block(source *s) {
             uint64_t left = file->blocks - s->block;
             size_t blocks = left < TABLE_READ_BLOCKS ? (size_t)left : TABLE_READ_BLOCKS;
             uint64_t offset = (1 + s->block) * TABLE_BLOCK_BYTES;
-            if (kluis_read_at(file->fd, block, blocks * TABLE_BLOCK_BYTES, offset) < 0)
+            if (kluis_table_read_at(file->fd, block, blocks * TABLE_BLOCK_BYTES, offset) < 0)
                 memset(block, 0, blocks * TABLE_BLOCK_BYTES); /* which no checksum matches */
         }
         s->count = kluis_block_check(file, block, s->block);

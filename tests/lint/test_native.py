@@ -13,7 +13,11 @@ from tests.lint.project import ROOT, all_files, files, text
 NATIVE = Path("engine/kluis/_native")
 MODULES = [path.stem for path in files(".pyx", below="ext")]
 SHARED_HEADERS = {"kluis.h", "cpu.h"}
-ALSO_INCLUDED = {"read": {"scan.h"}}  # the stat record that scanning fills is what reading expects
+ALSO_INCLUDED = {
+    "read": {"scan.h"},  # the stat record that scanning fills is what reading expects
+    "fill": {"table_entry.h"},  # a place is a record of the table
+    "parts": {"fill.h", "read.h", "scan.h"},  # it joins what those three tell
+}
 
 _PYX_NAME = re.compile(
     r"^(?:def|cpdef(?:\s+[\w\[\]:, ]+)?|cdef\s+class|class)\s+(\w+)", re.MULTILINE

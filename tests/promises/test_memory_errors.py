@@ -11,6 +11,7 @@ import pytest
 
 from kluis.errors import DamageError
 from kluis.format import crypt
+from kluis.format.frame import HASH_BYTES
 from kluis.operations.repair import repair
 from kluis.operations.verify import verify
 from kluis.options import RepairOptions, VerifyOptions
@@ -58,8 +59,7 @@ class Bad:
         if self.stage == "read":
             return self._compress(replace(plain, plain=flipped(plain.plain, self.chance)))
         if self.stage == "hashes":
-            hash16, length = plain.chunks[0]
-            plain.chunks[0] = flipped(hash16, self.chance), length
+            plain.chunks[:HASH_BYTES] = flipped(plain.chunks[:HASH_BYTES], self.chance)
             return self._compress(plain)
         payload, compression = self._compress(plain)
         return flipped(payload, self.chance), compression

@@ -17,8 +17,6 @@ LIST_BLOCK_EXTENTS = 1024
 
 _EXTENT = struct.Struct("<16sIII")
 EXTENT_BYTES = _EXTENT.size
-# The fields of `Extent` in its order, for who packs many.
-pack_extent_fields = _EXTENT.pack
 _BLOCK = struct.Struct("<II32s")
 
 assert EXTENT_BYTES == 28

@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import field
-from functools import partial
 
 from blake3 import blake3
 
+from kluis._native.fill import HOLE
+from kluis._native.parts import CHUNK_BYTES, MERGED_FORMAT, merge
 from kluis.format import crypt
 from kluis.format.frame import DATA, HASH_BYTES
 from kluis.format.tree import (
-    HOLE_RUN,
     LIST_BLOCK_EXTENTS,
     NO_DIGEST,
     Extent,
     encode_list,
-    extent_length,
     hole,
 )
 from kluis.frozen import frozen
 
-# The same as `Extent(*fields)`, without a call of Python code: there is one for each chunk.
-make_extent: Callable[[tuple[bytes, int, int, int]], Extent] = partial(tuple.__new__, Extent)
-
+_MERGED = struct.Struct(MERGED_FORMAT)
 _RECORD = struct.Struct("<16sQ")
 _NO_HASH = bytes(HASH_BYTES)
 _CUT_TABLE_BYTES = 2048
 _STEADY_BITS = 10
-_NOWHERE = (b"", -1, 0, 0)
 
 
 @frozen
@@ -97,13 +93,15 @@ class ContentBuilder:
         "_hole",
         "_keys",
         "_records",
+        "_runs",
         "_size",
         "_store_list",
         "frames",
     )
 
-    def __init__(self, keys: ChunkKeys, store_list: StoreList) -> None:
+    def __init__(self, keys: ChunkKeys, runs: Sequence[bytes], store_list: StoreList) -> None:
         self._keys = keys
+        self._runs = runs  # what the places' numbers mean
         self._store_list = store_list
         self._size = 0
         self._hole = 0
@@ -112,52 +110,31 @@ class ContentBuilder:
         self._blocks: list[tuple[bytes, tuple[Extent, ...]]] = []
         self.frames: set[tuple[bytes, int]] = set()
 
-    def chunk(self, hash16: bytes, extent: Extent) -> None:
-        """One more chunk of `extent.length` bytes, which lies at `extent`."""
-        self.add(((hash16, extent),))
-
-    def add(self, chunks: Iterable[tuple[bytes, Extent]]) -> None:
-        """More chunks, each with its hash16 and where it lies."""
-        extents = self._extents
-        records: list[bytes] = []
-        size, pack = 0, _RECORD.pack
-        # Where the last extent lies; a chunk that follows there makes it longer.
-        run, n, begin, end = extents[-1] if extents and not self._hole else _NOWHERE
-        end += begin
-        for hash16, extent in chunks:
-            if extent[2] == end and extent[1] == n and extent[0] == run:
-                end += extent[3]
-                extents[-1] = make_extent((run, n, begin, end - begin))
-            elif extent[0] == HOLE_RUN:
-                self._flush(records, size)
-                records, size = [], 0
-                self.hole(extent_length(extent))
-                run, n, begin, end = _NOWHERE
-                continue
+    def add(self, places: bytes) -> None:
+        """More chunks, as `RunWriter.store` tells their places."""
+        merged, chunks = merge(places)
+        start = 0
+        for run, n, offset, length, count in _MERGED.iter_unpack(merged):
+            end = start + count * CHUNK_BYTES
+            if run == HOLE:
+                self.hole(length)
             else:
-                if self._hole or len(extents) == LIST_BLOCK_EXTENTS:
-                    self._flush(records, size)
-                    records, size = [], 0
-                    extents = self._room()
-                extents.append(extent)
-                run, n, begin, end = extent
-                self.frames.add((run, n))
-                end += begin
-            records.append(pack(hash16, extent[3]))
-            size += extent[3]
-        self._flush(records, size)
+                self._extent(self._runs[run], n, offset, length)
+                self._records += chunks[start:end]
+                self._size += length
+            start = end
 
-    def _flush(self, records: list[bytes], size: int) -> None:
-        self._records += b"".join(records)
-        self._size += size
-
-    def _room(self) -> list[Extent]:
-        """The extents of the current block, which has room for one more."""
+    def _extent(self, run: bytes, n: int, offset: int, length: int) -> None:
+        """One more stretch, which may go on from the last one."""
         if self._hole:
             self._close_hole()
-        if len(self._extents) == LIST_BLOCK_EXTENTS:
-            self._close_block()
-        return self._extents
+        if self._extents:
+            last_run, last_n, begin, size = self._extents[-1]
+            if begin + size == offset and last_n == n and last_run == run:
+                self._extents[-1] = Extent(run, n, begin, size + length)
+                return
+        self._append(Extent(run, n, offset, length))
+        self.frames.add((run, n))
 
     def hole(self, length: int) -> None:
         """`length` zero bytes that are stored nowhere; neighbours become one."""

@@ -38,11 +38,13 @@ class DedupCache:
     # Of each run all frames below this number are in the table, as far as they were listed.
     learned: dict[bytes, int] = field(default_factory=dict)
     numbers: dict[bytes, int] = field(default_factory=dict)
+    packed: bytes = b""  # `runs`, back to back
     # False: new runs are not remembered, as after a dry run nobody asks for them.
     keeps_runs: bool = True
 
     def __post_init__(self) -> None:
         self.numbers = {run: number for number, run in enumerate(self.runs)}
+        self.packed = b"".join(self.runs)
 
     def number(self, run: bytes) -> int:
         """The local number of a run; a new one is kept before it is used."""
@@ -50,6 +52,7 @@ class DedupCache:
         if known is None:
             known = self.numbers[run] = len(self.runs)
             self.runs.append(run)
+            self.packed += run
             if self.keeps_runs and not self.temporary:
                 self.cache.keep_runs(self.runs)
         return known
@@ -57,13 +60,6 @@ class DedupCache:
     def record(self, hash16: bytes, extent: Extent) -> bytes:
         """A table entry for a chunk at a place."""
         return _RECORD.pack(hash16, self.number(extent.run), extent.n, extent.offset, extent.length)
-
-    def records(self, run: bytes, places: dict[bytes, Extent]) -> bytes:
-        """Table entries for chunks that all lie in one run, back to back."""
-        number, pack = self.number(run), _RECORD.pack
-        return b"".join(
-            [pack(hash16, number, n, at, size) for hash16, (_, n, at, size) in places.items()]
-        )
 
     def close(self) -> None:
         """Forgets what is not durable, and lets the next process in."""

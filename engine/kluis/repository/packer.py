@@ -45,7 +45,7 @@ class PlainFrame:
     n: int
     kind: int
     plain: bytes | bytearray | memoryview
-    chunks: list[tuple[bytes, int]]
+    chunks: bytearray  # its chunk list, encoded
     hash_key: bytes
     level: int  # zstd's, 0 to store it as it is, or QUICK
 
@@ -67,7 +67,7 @@ def seal_frame(run: Run, plain: PlainFrame, surroundings: Surroundings) -> Seale
     nonces = surroundings.random(2 * crypt.NONCE_LIMIT_BYTES)
     algorithm = run.domain.algorithm
     stored = crypt.seal(run.key, algorithm, nonces[: crypt.NONCE_LIMIT_BYTES], payload, place)
-    listing = frame.encode_chunks(plain.chunks)
+    listing = bytes(plain.chunks)
     chunk_list = crypt.seal(
         crypt.derive(run.domain.dedup(), "chunk lists"),
         algorithm,
@@ -137,15 +137,16 @@ def _compare_again(
         payload = crypt.unseal(run.key, stored, frame.context(run.vault, number, place), "frame")
         again = memoryview(frame.expand_frame(payload, compression, len(plain.plain)))
         listing = crypt.unseal(lists, chunk_list, list_place, "chunk list")
-        position = 0
-        for chunk, (hash16, length) in zip(
-            plain.chunks, frame.decode_chunks(listing, len(again)), strict=True
-        ):
-            piece = again[position : position + length]
-            found = blake3(piece, key=plain.hash_key).digest(frame.HASH_BYTES)
-            if chunk != (hash16, length) or found != hash16:
+        if listing != plain.chunks:
+            raise FormatError("the chunk list is another")
+        start = 0
+        for hash16, length in frame.CHUNK_ENTRY.iter_unpack(listing):
+            end = start + length
+            if blake3(again[start:end], key=plain.hash_key).digest(frame.HASH_BYTES) != hash16:
                 raise FormatError("a chunk is another")
-            position += length
+            start = end
+        if start != len(again):
+            raise FormatError("the chunk list does not fill the frame")
     except (FormatError, ValueError) as error:
         raise DamageError(
             "a frame did not open to what was read: this machine's memory or processor is "

@@ -184,9 +184,8 @@ class TreeStore:
 
     def store(self, data: bytes) -> tuple[Content, set[Frame]]:
         """Where an encoded tree lies now, and in which frames."""
-        builder = ContentBuilder(self._keys, self._store_list)
-        for hash16, extent in self._chunks(data):
-            builder.chunk(hash16, extent)
+        builder = ContentBuilder(self._keys, self._dedup.runs, self._store_list)
+        builder.add(self._chunks(data))
         return builder.finish(), builder.frames
 
     def flush(self) -> None:
@@ -199,8 +198,8 @@ class TreeStore:
         self._dedup.close()
         self._alive.abandon()
 
-    def _chunks(self, data: bytes) -> list[tuple[bytes, Extent]]:
+    def _chunks(self, data: bytes) -> bytes:
         return self.writer.store(TREE, data, self._cutter.cut(memoryview(data), True))
 
     def _store_list(self, data: bytes) -> tuple[Extent, ...]:
-        return tuple(extent for _, extent in self._chunks(data))
+        return tuple(extent for _, extent in self.writer.extents(self._chunks(data)))

@@ -7,20 +7,22 @@ the order of their numbers, whichever is sealed first.
 from __future__ import annotations
 
 import struct
+from array import array
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from blake3 import blake3
 
+from kluis._native.fill import DONE, GROUP, HOLE, PLACE_FORMAT, Fill
 from kluis.format import crypt, pack
 from kluis.format.frame import DATA, HASH_BYTES, TREE
 from kluis.format.tree import Extent, hole
 from kluis.frozen import frozen
 from kluis.options import LEVEL_AUTO
-from kluis.repository.content import ChunkKeys, make_extent
-from kluis.repository.dedup import UNKNOWN, DedupCache
+from kluis.repository.content import ChunkKeys
+from kluis.repository.dedup import DedupCache
 from kluis.repository.packer import (
     QUICK,
     PackBuilder,
@@ -50,7 +52,7 @@ QUICK_SHARE = 0.4
 # A stretch shorter than this is not asked whether it can be compressed.
 PROBE_LEAST_BYTES = 4 << 10
 
-_PLACE = struct.Struct("<IIII")
+PLACE = struct.Struct(PLACE_FORMAT)
 
 
 @dataclass
@@ -62,7 +64,11 @@ class OpenFrame:
     level: int
     buffer: memoryview
     size: int = 0
-    chunks: list[tuple[bytes, int]] = field(default_factory=list)
+    chunks: bytearray = field(default_factory=bytearray)  # encoded, as its list will be
+
+
+# Full before it has begun: the first new chunk asks for a real one.
+NO_FRAME = OpenFrame(-1, 0, 0, memoryview(bytearray()))
 
 
 @frozen
@@ -105,49 +111,61 @@ class RunWriter:
         data: bytes | bytearray | memoryview,
         ends: Sequence[int],
         groups: Sequence[int] = (),
-    ) -> list[tuple[bytes, Extent]]:
-        """Each chunk's hash and where it lies, new ones stored; `ends` cut `data` from 0 on.
+    ) -> bytes:
+        """Where each chunk lies (`fill.PLACE_FORMAT`), new ones stored; `ends` cut `data` from 0.
 
         `groups` are ends of stretches that are asked apart whether they can be compressed;
-        without any, all of it counts as compressible.
+        without any, all of it counts as compressible. `extents` reads the answer.
         """
         view = memoryview(data)
         hashes = self._hashes(kind, view, ends)
-        found = self.cache.table.lookup(b"".join(hashes))
-        fill = Filling(self, kind, view, groups)
-        append, runs, zeros = fill.append, self.cache.runs, self._zero_hash()
-        result: list[tuple[bytes, Extent]] = []
-        fresh: dict[bytes, Extent] = {}
-        start = 0
-        for hash16, end, place in zip(hashes, ends, _PLACE.iter_unpack(found), strict=True):
-            local, n, offset, length = place
-            if hash16 in fresh:
-                extent = fresh[hash16]
-            elif local != UNKNOWN and length == end - start:
-                extent = make_extent((runs[local], n, offset, length))
-            elif hash16 == zeros:
-                extent = hole(end - start)
-            else:
-                extent = fresh[hash16] = append(hash16, start, end)
-            result.append((hash16, extent))
-            start = end
-        fill.release()
-        if fresh:
-            self.bytes_new += fill.bytes_new
-            self.cache.table.add_pending(self.cache.records(self.run.id, fresh))
+        found = self.cache.table.lookup(hashes)
+        fill = Fill(view, array("I", ends), hashes, found, self._zero_hash())
+        new = self._fill(fill, kind, Groups(view, groups if self.probe else ()))
+        if new:
+            self.bytes_new += new
+            self.cache.table.add_pending(fill.fresh())
             # Not before: a chunk that becomes durable unknown to the table is stored again.
             while len(self._sealing) > FRAMES_IN_FLIGHT:
                 self._pack_oldest()
-        return result
+        return fill.places
 
-    def _hashes(self, kind: int, view: memoryview, ends: Sequence[int]) -> list[bytes]:
+    def extents(self, places: bytes) -> list[tuple[bytes, Extent]]:
+        """Each chunk's hash and where it lies."""
+        runs = self.cache.runs
+        return [
+            (hash16, hole(length) if run == HOLE else Extent(runs[run], n, offset, length))
+            for hash16, run, n, offset, length in PLACE.iter_unpack(places)
+        ]
+
+    def _fill(self, fill: Fill, kind: int, groups: Groups) -> int:
+        """Puts the new chunks into frames; returns how many bytes they have."""
+        frame, size, number = NO_FRAME, 0, (0, 0)
+        filled = 0
+        while True:
+            size = fill.into(
+                frame.buffer, frame.size, frame.target, number, frame.chunks, groups.end
+            )
+            filled += size - frame.size
+            frame.size = size
+            full = frame.size >= frame.target
+            if full and frame is not NO_FRAME:
+                self.close_frame(kind, groups.dense)
+            if fill.wanted == DONE:
+                return filled
+            if fill.wanted == GROUP:
+                groups.enter(fill.start())
+            frame = self.open_frame(kind, groups.dense)
+            number = (self.cache.number(self.run.id), frame.n)
+
+    def _hashes(self, kind: int, view: memoryview, ends: Sequence[int]) -> bytes:
         key = self.keys.hash_key(kind)
         hashes = []
         start = 0
         for end in ends:
             hashes.append(blake3(view[start:end], key=key).digest(HASH_BYTES))
             start = end
-        return hashes
+        return b"".join(hashes)
 
     def _zero_hash(self) -> bytes:
         if self._zeros is None:
@@ -157,7 +175,7 @@ class RunWriter:
     def frontier(self) -> Frontier:
         """How far the frames are filled."""
         filled = {frame.n: frame.size for frame in self._open.values()}
-        return Frontier(self.run.id, self.run.next_frame, filled)
+        return Frontier(self.cache.number(self.run.id), self.run.next_frame, filled)
 
     def flush(self) -> None:
         """All frames sealed, packed, stored and listed in a durable segment."""
@@ -224,103 +242,39 @@ class RunWriter:
         self.uploader.store(builder.finish(self.run.shelf(), self.surroundings))
 
 
-class Filling:
-    """Puts the new chunks of one buffer into frames. Its `append` is the hot path: no calls."""
+class Groups:
+    """Which stretch of a buffer a chunk is in, and whether that one is dense."""
 
-    __slots__ = (
-        "_chunks",
-        "_copied",
-        "_dense",
-        "_end",
-        "_frame",
-        "_group_end",
-        "_groups",
-        "_kind",
-        "_n",
-        "_run",
-        "_size",
-        "_target",
-        "_view",
-        "_writer",
-        "bytes_new",
-    )
-
-    def __init__(
-        self, writer: RunWriter, kind: int, view: memoryview, groups: Sequence[int]
-    ) -> None:
-        self._writer = writer
-        self._kind = kind
+    def __init__(self, view: memoryview, ends: Sequence[int]) -> None:
         self._view = view
-        self._groups = iter(groups) if writer.probe else iter(())
-        self._group_end = 0
-        self._dense = False
-        self._run = writer.run.id
-        self._target = -1  # no frame is open
-        self._size = 0
-        self._copied = self._end = 0  # what lies between them is still to be copied
-        self.bytes_new = 0
+        self._ends = iter(ends)
+        self.end = 0
+        self.dense = False
 
-    def append(self, hash16: bytes, start: int, end: int) -> Extent:
-        """Adds the chunk that lies there in the buffer."""
-        if start >= self._group_end:
-            self._next_group(start)
-        if self._size >= self._target:
-            self._next_frame(start)
-        elif start != self._end:
-            self._copy(start)
-        at, length = self._size, end - start
-        self._chunks.append((hash16, length))
-        self._size = at + length
-        self._end = end
-        return make_extent((self._run, self._n, at, length))
-
-    def release(self) -> None:
-        """Closes a full frame; any other one goes on with the next buffer."""
-        if self._target >= 0:
-            self._copy(self._end)
-            if self._size >= self._target:
-                self._writer.close_frame(self._kind, self._dense)
-        self._target = -1
-
-    def _next_frame(self, start: int) -> None:
-        self.release()
-        frame = self._frame = self._writer.open_frame(self._kind, self._dense)
-        self._n, self._target, self._size = frame.n, frame.target, frame.size
-        self._chunks = frame.chunks
-        self._copied = self._end = start
-
-    def _copy(self, start: int) -> None:
-        """Copies what is still to be copied; more comes from `start` on."""
-        frame, length = self._frame, self._end - self._copied
-        end = frame.size + length
-        frame.buffer[frame.size : end] = self._view[self._copied : self._end]
-        frame.size = end
-        self.bytes_new += length
-        self._copied = self._end = start
-
-    def _next_group(self, start: int) -> None:
-        self.release()
-        group_start, end = self._group_end, self._group_end
-        while end <= start:
-            group_start, end = end, next(self._groups, len(self._view) + 1)
-        self._group_end = end
-        asked = end <= len(self._view) and end - group_start >= PROBE_LEAST_BYTES
-        self._dense = asked and not looks_compressible(self._view[group_start:end])
+    def enter(self, position: int) -> None:
+        """Goes on to the stretch that the position lies in."""
+        size = len(self._view)
+        start, end = self.end, self.end
+        while end <= position:
+            start, end = end, next(self._ends, size + 1)
+        self.end = end
+        asked = end <= size and end - start >= PROBE_LEAST_BYTES
+        self.dense = asked and not looks_compressible(self._view[start:end])
 
 
 @frozen
 class Frontier:
     """How far a run's frames were filled at some time."""
 
-    run: bytes
+    run: int  # as places count runs
     next_frame: int
     filled: dict[int, int]
 
-    def added(self, chunks: Iterable[tuple[bytes, Extent]]) -> int:
+    def added(self, places: bytes) -> int:
         """How many bytes of these chunks were stored since then, each counted once."""
         new = {
             (n, offset): length
-            for _, (run, n, offset, length) in chunks
+            for _, run, n, offset, length in PLACE.iter_unpack(places)
             if run == self.run and (n >= self.next_frame or offset >= self.filled.get(n, 1 << 32))
         }
         return sum(new.values())

@@ -24,6 +24,8 @@ _MODE_AT = 76
 _ATTRIBUTES_AT = 92
 _LENGTH_AT = 96
 _SIZE_U64 = 2
+_BLOCKS_U64 = 3
+_NLINK_U32 = 22
 _LITTLE = sys.byteorder == "little"
 # The type is in bits 12 to 15 of the mode: the upper half of its second lowest byte.
 _KIND_AT = _MODE_AT + (1 if _LITTLE else 2)
@@ -117,6 +119,16 @@ def attribute_marks(records: bytes, attribute: int) -> bytes:
 def sizes(records: bytes) -> list[int]:
     """The size of each entry in bytes."""
     return memoryview(records).cast("Q")[_SIZE_U64 :: RECORD_SIZE // 8].tolist()
+
+
+def blocks(records: bytes) -> list[int]:
+    """How many blocks of 512 bytes each entry takes."""
+    return memoryview(records).cast("Q")[_BLOCKS_U64 :: RECORD_SIZE // 8].tolist()
+
+
+def link_counts(records: bytes) -> list[int]:
+    """How many names each entry has."""
+    return memoryview(records).cast("I")[_NLINK_U32 :: RECORD_SIZE // 4].tolist()
 
 
 def split_names(records: bytes, names: bytes) -> list[bytes]:

@@ -17,7 +17,7 @@ from kluis.repository import packer
 from kluis.repository.access import Repository
 from kluis.repository.index import load_index
 from kluis.repository.reader import FrameReader
-from kluis.repository.writer import DENSE_FRAME_TARGET_BYTES, FRAME_TARGET_BYTES
+from kluis.repository.writer import DENSE_FRAME_TARGET_BYTES, FRAME_TARGET_BYTES, PLACE
 from tests.repositories import make_place
 
 KIB = 1 << 10
@@ -42,6 +42,17 @@ def ends(length: int, step: int = 10_000) -> list[int]:
     return [*range(step, length, step), length]
 
 
+def stored(
+    session: BackupSession,
+    kind: int,
+    data: bytes,
+    cut: list[int],
+    groups: tuple[int, ...] = (),
+) -> list[tuple[bytes, Extent]]:
+    writer = session.writer
+    return writer.extents(writer.store(kind, data, cut, groups))
+
+
 def read(repository: Repository, extent: Extent) -> bytes:
     state = repository.ledger.state
     index = load_index(repository.storage, repository.session, state)
@@ -57,7 +68,7 @@ def test_chunks_are_read_back_from_their_places(
     repository: Repository, session: BackupSession, kind: int, data: bytes
 ) -> None:
     cut = ends(len(data))
-    found = session.writer.store(kind, data, cut, (len(data),))
+    found = stored(session, kind, data, cut, (len(data),))
     session.writer.flush()
     assert b"".join(read(repository, extent) for _, extent in found) == data
     assert [extent.length for _, extent in found] == [10_000] * (len(cut) - 1) + [
@@ -67,19 +78,19 @@ def test_chunks_are_read_back_from_their_places(
 
 def test_the_same_chunk_is_stored_once(session: BackupSession) -> None:
     writer, block = session.writer, os.urandom(10_000)
-    [(one, first), (two, second)] = writer.store(DATA, block * 2, [10_000, 20_000])
-    [(three, third)] = writer.store(DATA, block, [10_000])
+    [(one, first), (two, second)] = stored(session, DATA, block * 2, [10_000, 20_000])
+    [(three, third)] = stored(session, DATA, block, [10_000])
     assert one == two == three
     assert first == second == third
     assert writer.bytes_new == 10_000
-    [(_, tree)] = writer.store(TREE, block, [10_000])
+    [(_, tree)] = stored(session, TREE, block, [10_000])
     assert tree.n != first.n
     assert writer.bytes_new == 20_000
 
 
 def test_a_run_of_zeros_at_the_largest_size_is_a_hole(session: BackupSession) -> None:
     data = bytes(64 * KIB) + bytes(1000)
-    (_, whole), (_, rest) = session.writer.store(DATA, data, [64 * KIB, len(data)])
+    (_, whole), (_, rest) = stored(session, DATA, data, [64 * KIB, len(data)])
     assert whole == Extent(HOLE_RUN, 0, 0, 64 * KIB)
     assert rest.run == session.run.id
     assert session.writer.bytes_new == 1000
@@ -90,7 +101,7 @@ def test_stretches_that_cannot_be_compressed_get_frames_of_their_own(
 ) -> None:
     noise = os.urandom(400_000)
     data = WORDS[:300_000] + noise + WORDS[300_000:600_000]
-    found = session.writer.store(DATA, data, ends(len(data)), (300_000, 700_000, 1_000_000))
+    found = stored(session, DATA, data, ends(len(data)), (300_000, 700_000, 1_000_000))
     session.writer.flush()
     numbers = [{extent.n for _, extent in part} for part in (found[:30], found[30:70], found[70:])]
     assert numbers[0] == numbers[2]
@@ -103,7 +114,7 @@ def test_stretches_that_cannot_be_compressed_get_frames_of_their_own(
 
 def test_without_stretches_all_counts_as_compressible(session: BackupSession) -> None:
     noise = os.urandom(400_000)
-    found = session.writer.store(DATA, noise, ends(len(noise)))
+    found = stored(session, DATA, noise, ends(len(noise)))
     assert len({extent.n for _, extent in found}) == 1
 
 
@@ -143,7 +154,7 @@ def test_large_files_that_cannot_be_compressed_share_no_frame(session: BackupSes
     frames = []
     for size in (200_000, 330_000, 100_000):
         noise = os.urandom(size)
-        found = session.writer.store(DATA, noise, ends(size), (size,))
+        found = stored(session, DATA, noise, ends(size), (size,))
         session.writer.end_file()
         frames.append({extent.n for _, extent in found})
     assert not frames[0] & frames[1]
@@ -157,7 +168,7 @@ def test_what_was_added_since_is_counted_once(session: BackupSession) -> None:
     frontier = writer.frontier()
     found = writer.store(DATA, old + new + new, [10_000, 20_000, 30_000])
     assert frontier.added(found) == 10_000
-    assert frontier.added(found[:1]) == 0
+    assert frontier.added(found[: PLACE.size]) == 0
     writer.store(DATA, WORDS, ends(len(WORDS)))
     later = writer.store(DATA, WORDS[:30_000], [10_000, 20_000, 30_000])
     assert frontier.added(later) == 30_000

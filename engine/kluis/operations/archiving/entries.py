@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import compress
 
-from kluis._native import scan
+from kluis._native.parts import NONE, ONE
 from kluis.format import tree
-from kluis.format.extent import Extent, pack_extent_fields
 from kluis.format.tree import Entry, Part
 from kluis.format.tree_entry import pack_fields
 from kluis.format.usemap import FrameSet, ranges_of
+from kluis.operations.archiving.files import Batch
 from kluis.repository.content import Content
 from kluis.repository.scancache import Tally
 from kluis.source.metadata import Extras
@@ -22,9 +22,6 @@ from kluis.source.names import group_name, user_name
 from kluis.source.records import Record
 
 Frame = tuple[bytes, int]
-# A digest of one chunk is its hash16 and zeros.
-_DIGEST_REST = bytes(16)
-
 # Without a call of Python code: there is one for each file.
 _make_part: Callable[[tuple[bytes, bytes, bytes, bytes]], Part] = partial(tuple.__new__, Part)
 
@@ -120,29 +117,27 @@ def make_part(
     return Part(record, extents, name, encoded)
 
 
-_SCANNED = struct.Struct(scan.RECORD_FORMAT)
-NLINK = 14
-_SCANNED_BYTES = _SCANNED.size
+def take_made(
+    found: Batch, indexes: list[int], names: list[bytes], into: list[Part | None]
+) -> list[int]:
+    """Puts the entries that are made already where they belong; returns the others' positions.
 
-
-def raw_fields(records: bytes, index: int) -> tuple[int, ...]:
-    """The fields of a stat record, in the order of `scan.RECORD_FORMAT`."""
-    return _SCANNED.unpack_from(records, index * _SCANNED_BYTES)
-
-
-def small_part(name: bytes, fields: tuple[int, ...], place: tuple[bytes, Extent] | None) -> Part:
-    """The entry of a regular file of one chunk or none, with one name and nothing besides."""
-    _, _, _, _, _, mtime, _, birth, mtime_ns, _, birth_ns, mode, uid, gid, _, _, _ = fields
-    count, size, digest, extents = 0, 0, tree.NO_DIGEST, b""
-    if place is not None:
-        hash16, extent = place
-        count, size, digest = 1, extent.length, hash16 + _DIGEST_REST
-        extents = pack_extent_fields(*extent)
-    record = pack_fields(
-        tree.FILE, 0, len(name), mode & 0o7777, uid, gid, count, 0, size,
-        mtime, birth, mtime_ns, birth_ns, 0, 0, digest,
-    )  # fmt: skip
-    return _make_part((record, extents, name, b""))
+    `indexes` are the numbers of the batch's files in `names` and `into`.
+    """
+    records, extents = found.records, found.extents
+    others = []
+    at = extents_at = 0
+    for position, (index, state) in enumerate(zip(indexes, found.states, strict=True)):
+        if state > NONE:
+            others.append(position)
+            continue
+        end, extents_end = at + tree.RECORD_BYTES, extents_at
+        if state == ONE:
+            extents_end += tree.EXTENT_BYTES
+        fields = (records[at:end], extents[extents_at:extents_end], names[index], b"")
+        into[index] = _make_part(fields)
+        at, extents_at = end, extents_end
+    return others
 
 
 # Where the fields of a record are that are gathered: uid and gid, the size.

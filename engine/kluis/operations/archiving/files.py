@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import struct
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from kluis._native import parts
 from kluis._native import read as native
+from kluis._native.fill import PLACE_FORMAT
 from kluis.events import Cancel
 from kluis.format.frame import DATA, TREE
 from kluis.format.tree import Extent
@@ -30,15 +33,10 @@ BATCH_FILE_BYTES = 256 << 10
 # Files below this are asked together whether they can be compressed, others each.
 PROBE_FILE_BYTES = 32 << 10
 
-# What `FileArchiver.batch` says of a file.
-PLAIN, EXTRAS, AGAIN = range(3)
 NO_EXTRAS = Extras()
 
-Place = tuple[bytes, Extent]  # a chunk's hash16 and where it lies
-Found = tuple[int, list[Place], int]  # an entry's number, its chunks, one of the states above
-
-_RESULT = struct.Struct(native.RESULT_FORMAT)
-_NOT_AS_SCANNED = native.CHANGED | native.GREW
+_PLACE_BYTES = struct.calcsize(PLACE_FORMAT)
+_RESULT_I32 = native.RESULT_SIZE // 4  # the length of what was read comes first
 
 
 class Cuts(Protocol):
@@ -75,6 +73,22 @@ class StoredFile:
     record: bytes | None = None  # the stat record of the moment it was opened
 
 
+@frozen
+class Batch:
+    """Small files that were read and stored together: in their order, what trees hold of them."""
+
+    states: bytes  # one of those of kluis._native.parts each
+    records: bytes  # of those that are ONE or NONE, back to back
+    extents: bytes  # of those that are ONE
+    places: bytes
+    bounds: array[int]  # for each file, how many places there are up to its end
+
+    def places_of(self, position: int) -> bytes:
+        """Where the chunks of one of the files lie."""
+        first = self.bounds[position - 1] if position else 0
+        return self.places[first * _PLACE_BYTES : self.bounds[position] * _PLACE_BYTES]
+
+
 @dataclass
 class FileArchiver:
     """Stores contents through one run's writer."""
@@ -88,41 +102,30 @@ class FileArchiver:
     bytes_read: int = 0
     _buffer: bytearray = field(default_factory=bytearray)
 
-    def batch(self, directory: Directory, indexes: Sequence[int]) -> Iterator[Found]:
+    def batch(self, directory: Directory, indexes: Sequence[int]) -> Batch:
         """What was stored of each of these files of at most `BATCH_FILE_BYTES`.
 
-        All are read in one system batch. The state is PLAIN, EXTRAS if there is more than
-        content and stat record to it, or AGAIN if it has to be read by itself.
+        All are read in one system batch. What is AGAIN has to be read by itself.
         """
         self.cancel.check()
         wanted = struct.pack(f"={len(indexes)}I", *indexes)
         data, answers = small_files(directory, wanted, BATCH_FILE_BYTES)
         self.bytes_read += len(data)
-        results = list(_RESULT.iter_unpack(answers))
-        places, bounds = self._store_batch(data, results)
-        first = 0
-        for index, (length, flags, attributes), end in zip(indexes, results, bounds, strict=True):
-            if length < 0 or flags & _NOT_AS_SCANNED:
-                state = AGAIN
-            elif flags & native.XATTRS or attributes & RESTORABLE_FLAGS:
-                state = EXTRAS
-            else:
-                state = PLAIN
-            yield index, places[first:end], state
-            first = end
+        places, bounds = self._store_batch(data, answers)
+        stored = bounds.tobytes(), places, self.writer.cache.packed
+        made = parts.small(directory.records, (wanted, answers), stored, RESTORABLE_FLAGS)
         self.teller.ahead(directory.path, len(indexes), len(data))
+        return Batch(*made, places, bounds)
 
-    def _store_batch(
-        self, data: bytearray, results: list[tuple[int, int, int]]
-    ) -> tuple[list[Place], list[int]]:
-        """The chunks of all files, and for each file how many chunks there are up to its end."""
+    def _store_batch(self, data: bytearray, answers: bytes) -> tuple[bytes, array[int]]:
+        """The places of all files' chunks, and for each file how many there are up to its end."""
         minimum, cut = self.cutter.minimum, self.cutter.cut
         ends: list[int] = []
-        bounds: list[int] = []
+        bounds = array("I")
         groups: list[int] = []
         position = 0
         with memoryview(data) as view:
-            for length, _, _ in results:
+            for length in memoryview(answers).cast("i")[::_RESULT_I32].tolist():
                 if length > 0:
                     end = position + length
                     if length >= PROBE_FILE_BYTES:
@@ -134,12 +137,12 @@ class FileArchiver:
                     position = end
                 bounds.append(len(ends))
         groups.append(position)
-        return self.writer.store(DATA, data, ends, groups) if ends else [], bounds
+        return self.writer.store(DATA, data, ends, groups) if ends else b"", bounds
 
-    def gathered(self, chunks: list[Place], extras: Extras | None) -> StoredFile:
-        """The content that these chunks make."""
+    def gathered(self, places: bytes, extras: Extras | None) -> StoredFile:
+        """The content that the chunks at these places make."""
         builder = self._builder()
-        builder.add(chunks)
+        builder.add(places)
         return StoredFile(builder.finish(), frozenset(builder.frames), extras=extras)
 
     def large(self, directory: Directory, name: bytes) -> StoredFile | None:
@@ -201,19 +204,19 @@ class FileArchiver:
 
     def tree(self, data: bytes) -> tuple[Content, frozenset[tuple[bytes, int]]]:
         """The encoded tree of a directory, stored in frames of trees."""
-        builder = ContentBuilder(self.writer.keys, self._store_tree)
+        builder = self._builder()
         builder.add(self._tree_chunks(data))
         return builder.finish(), frozenset(builder.frames)
 
     def _builder(self) -> ContentBuilder:
-        return ContentBuilder(self.writer.keys, self._store_tree)
+        return ContentBuilder(self.writer.keys, self.writer.cache.runs, self._store_tree)
 
-    def _tree_chunks(self, data: bytes) -> list[tuple[bytes, Extent]]:
+    def _tree_chunks(self, data: bytes) -> bytes:
         return self.writer.store(TREE, data, self.tree_cutter.cut(memoryview(data), True))
 
     def _store_tree(self, data: bytes) -> tuple[Extent, ...]:
         """An extent list: stored as a tree is, and never listed itself (28 bytes per MiB)."""
-        return tuple(extent for _, extent in self._tree_chunks(data))
+        return tuple(extent for _, extent in self.writer.extents(self._tree_chunks(data)))
 
     def _room(self) -> bytearray:
         size = WINDOW_BYTES + self.cutter.maximum

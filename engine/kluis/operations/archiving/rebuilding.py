@@ -7,25 +7,22 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from kluis._native.parts import AGAIN, EXTRAS
 from kluis._native.scan import NO_ENTRY, diff_entries
 from kluis.format import tree
-from kluis.format.tree import HOLE_RUN, Part
+from kluis.format.tree import Part
 from kluis.format.usemap import FrameSet
 from kluis.operations.archiving.entries import (
-    NLINK,
     Frame,
     frame_set,
     kind_of,
     make_part,
-    raw_fields,
-    small_part,
+    take_made,
 )
 from kluis.operations.archiving.files import (
-    AGAIN,
     BATCH_BYTES,
     BATCH_FILE_BYTES,
     BATCH_FILES,
-    EXTRAS,
     NO_EXTRAS,
     FileArchiver,
     StoredFile,
@@ -176,16 +173,16 @@ class Rebuilder:
         """Stores the content of the regular files among these entries."""
         batch: list[int] = []
         batch_bytes = 0
+        minimum = self.files.cutter.minimum
+        sizes, blocks = listing.sizes(work.records), listing.blocks(work.records)
+        names = listing.link_counts(work.records)
         for index in changed:
             if not work.marks[index]:
                 continue
-            fields = raw_fields(work.records, index)
-            size = fields[2]
-            if fields[NLINK] > 1 and self._is_known_link(work, index):
+            if names[index] > 1 and self._is_known_link(work, index):
                 continue
-            if size > BATCH_FILE_BYTES or (
-                size > self.files.cutter.minimum and fields[3] * SECTOR_BYTES < size
-            ):
+            size = sizes[index]
+            if size > BATCH_FILE_BYTES or (size > minimum and blocks[index] * SECTOR_BYTES < size):
                 self._read_alone(work, index)
                 continue
             batch.append(index)
@@ -202,25 +199,20 @@ class Rebuilder:
         work.added[index] = self.files.writer.bytes_new - before
 
     def _read_batch(self, work: Rebuild, batch: list[int]) -> None:
-        records, names, parts, frames = work.records, work.names, work.parts, work.frames
         telling = self.files.teller.context.each_file
         frontier = self.files.writer.frontier() if telling else None
-        for index, chunks, state in self.files.batch(work.directory, batch):
-            fields = raw_fields(records, index)
-            if frontier is not None:
-                work.added[index] = frontier.added(chunks)
+        found = self.files.batch(work.directory, batch)
+        if frontier is not None:
+            for position, index in enumerate(batch):
+                work.added[index] = frontier.added(found.places_of(position))
+        work.frames |= tree.frames_of(found.extents)
+        for position in take_made(found, batch, work.names, work.parts):
+            index, state = batch[position], found.states[position]
             if state == AGAIN:
                 self._read_alone(work, index)
-            elif state == EXTRAS or fields[NLINK] > 1 or len(chunks) > 1:
-                extras = None if state == EXTRAS else NO_EXTRAS
-                self._take(work, index, self.files.gathered(chunks, extras))
-            elif not chunks:
-                parts[index] = small_part(names[index], fields, None)
-            elif (place := chunks[0])[1][0] == HOLE_RUN:
-                self._take(work, index, self.files.gathered(chunks, NO_EXTRAS))
             else:
-                parts[index] = small_part(names[index], fields, place)
-                frames.add(place[1][:2])
+                extras = None if state == EXTRAS else NO_EXTRAS
+                self._take(work, index, self.files.gathered(found.places_of(position), extras))
 
     def _is_known_link(self, work: Rebuild, index: int) -> bool:
         stored = self.links.known(work.directory, index)
