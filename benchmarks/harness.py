@@ -120,6 +120,8 @@ def one_job(setting: Setting, number: int, job: str, peer: Peer) -> Measurement 
     if command is None:
         return None
     before = measure.states(peer.repo)
+    # A repository on a medium stays unread: reading it is what its busy seconds are about.
+    measure.read_through(source, *([] if setting.medium else [peer.repo]))
     device = setting.medium.statistics() if setting.medium else None
     cost = measure.run(command, peer.work / f"{job}.log")
     busy = 0.0

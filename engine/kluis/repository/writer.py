@@ -47,7 +47,7 @@ ROOM_BYTES = FRAME_TARGET_BYTES + (8 << 20)
 
 # After a frame that shrank to more than this, the next is compressed the quick way: what lies
 # near is alike.
-QUICK_SHARE = 0.4
+QUICK_SHARE = 0.5
 
 # A stretch shorter than this is not asked whether it can be compressed.
 PROBE_LEAST_BYTES = 4 << 10
