@@ -22,6 +22,13 @@ def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - 
     raise KeyboardInterrupt
 
 
+def _hear_signals() -> None:
+    """From now on SIGINT and SIGTERM raise `KeyboardInterrupt`; before, `start` answers them."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _terminate)
+
+
 def _output(argv: Sequence[str]) -> Output:
     """Printing for the time before the command line is understood."""
     from kluis_cli.output import Output
@@ -46,7 +53,9 @@ def _run(argv: list[str], output: Output) -> int:
         parser.error("no verb was given")
     output.as_json = getattr(args, "json", False)
     output.verbosity = -1 if getattr(args, "quiet", False) else getattr(args, "verbose", 0)
-    status: int = args.run(args, Session(args, output, os.environ))
+    session = Session(args, output, os.environ)
+    _hear_signals()
+    status: int = args.run(args, session)
     output.flush()
     return status
 
@@ -84,7 +93,6 @@ def _from_system(error: OSError) -> KluisError:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    signal.signal(signal.SIGTERM, _terminate)
     _open_closed_streams()
     if words == ["--version"]:  # needs nothing of what takes time to load
         return _version()

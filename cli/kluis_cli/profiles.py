@@ -86,8 +86,15 @@ def _read(environ: Mapping[str, str], name: str | None) -> tuple[str, Table]:
             return str(path), tomllib.loads(path.read_text("utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             continue
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise UsageError(f"cannot use the profiles in {path}: {error}") from error
+        except OSError as error:
+            raise UsageError(
+                f"cannot read the profiles in {path}: {error.strerror}. Nothing was done. Next: "
+                "let this user read it, or name another file in KLUIS_PROFILES"
+            ) from error
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise UsageError(
+                f"the profiles in {path} are no TOML in UTF-8: {error}. Nothing was done"
+            ) from error
     if name is not None or environ.get("KLUIS_PROFILES"):
         looked = " and ".join(map(str, files(environ)))
         raise UsageError(f"there is no file with profiles; looked for {looked}")

@@ -173,9 +173,24 @@ def long_row(entry: ListedEntry, human: bool = False) -> str:
     )
 
 
+# What is missing afterwards, in a backup as in a restore; other operations are verbs themselves.
+_NOT_DONE = {
+    "stat": "look up",
+    "owner": "keep the owner of",
+    "mode": "keep the permissions of",
+    "times": "keep the times of",
+    "xattr": "keep the extended attributes of",
+    "flags": "keep the flags of",
+    "setuid": "keep setuid or capabilities of",
+    "device": "make",
+    "socket": "make",
+}
+
+
 def problem_text(problem: Problem) -> str:
-    """What could not be read, written or set, in a line."""
-    return f"cannot {problem.operation} {shown(problem.path)}: {printable(problem.reason)}"
+    """What could not be read, written or kept, in a line."""
+    what = _NOT_DONE.get(problem.operation, problem.operation)
+    return f"cannot {what} {shown(problem.path)}: {printable(problem.reason)}"
 
 
 def damage_lines(damage: Damage) -> list[str]:

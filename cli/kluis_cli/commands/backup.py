@@ -258,8 +258,8 @@ def _show_text(result: BackupResult, output: Output) -> None:
     )
     verb = "Would add" if result.dry_run else "Added"
     output.note(
-        f"{verb} to the repository: {format_size(result.bytes_added)} stored, "
-        f"{format_size(result.bytes_added_plain)} before compression"
+        f"{verb} to the repository: {format_size(result.bytes_added_plain)} of new data, stored as "
+        f"{format_size(result.bytes_added)} with parity and padding"
     )
     output.note(
         f"processed {counted(files, 'file')}, {format_size(result.bytes_total)} "

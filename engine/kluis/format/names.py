@@ -23,6 +23,12 @@ QUARANTINE = "quarantine"
 LOG = "log"
 TWINS = "twins"
 DOCUMENTS = ("README", "format.md", "kluis-reader.py")
+# What operating systems put at the top of any medium by themselves.
+_OF_SYSTEMS = frozenset(
+    ("lost+found", "System Volume Information", "$RECYCLE.BIN", ".Trashes", ".Spotlight-V100",
+     ".fseventsd", ".TemporaryItems", ".DS_Store", "desktop.ini", "Thumbs.db")
+)  # fmt: skip
+_TRASH = ".Trash-"
 
 SHELVES = "abcdefghijklmnopqrstuvwxyz234567"
 K_LIMIT = (1 << 32) - 1
@@ -126,3 +132,9 @@ def parse_number(name: str) -> int:
 def domain(domain_id: bytes, epoch: int) -> str:
     """The name of a domain's secrets in an epoch."""
     return f"{DOMAINS}/{base32(domain_id)}-{epoch:08d}"
+
+
+def is_of_system(name: str) -> bool:
+    """True for what an operating system keeps at the top of a medium, whatever else is on it."""
+    first = name.partition("/")[0]
+    return first in _OF_SYSTEMS or first.startswith(_TRASH)

@@ -34,11 +34,13 @@ from kluis.repository.commit import record_made, store_snapshot
 from kluis.repository.content import Content
 from kluis.repository.ledger import LedgerMovedError
 from kluis.repository.scancache import CacheHead
+from kluis.repository.state import raised_times
 from kluis.results import BackupResult
 from kluis.source.above import lies_within
 from kluis.source.exclude import Exclusions
 from kluis.source.paths import absolute
 from kluis.source.walk import WalkOptions, walk
+from kluis.units import format_time
 
 ATTEMPTS = 8
 
@@ -109,6 +111,7 @@ def _pass(work: Work) -> tuple[BackupResult | None, CacheHead | None]:
     root = _store_source(work, files, directories)
     session.writer.flush()
     counts = _counts(work, files, directories)
+    work.teller.end(counts.files, counts.bytes)
     result = _result(work, directories, counts)
     if work.options.dry_run:
         session.alive.close()
@@ -122,7 +125,13 @@ def _pass(work: Work) -> tuple[BackupResult | None, CacheHead | None]:
         mark.run, *basis.racy, basis.turn() + 1, counts.files, counts.bytes, facts.uses
     )
     identity = names.base32(mark.run)
-    done = replace(result, snapshot_id=identity, short_id=identity[:8], time_ns=mark.time_ns)
+    done = replace(
+        result,
+        snapshot_id=identity,
+        short_id=identity[:8],
+        time_ns=mark.time_ns,
+        warnings=result.warnings + _raised(repository, mark),
+    )
     return done, head
 
 
@@ -233,6 +242,20 @@ def _still_good(work: Work) -> bool:
     return find_usable(work.repository, session.index) == session.usable and not any(
         PackName(place.shelf, place.digest) in state.doomed for place in session.index.packs
     )
+
+
+def _raised(repository: Repository, mark: SnapshotMark) -> tuple[str, ...]:
+    """A warning if the snapshot counts as younger than it says."""
+    times = raised_times(repository.ledger.state, repository.surroundings.now())
+    counted = times.get(mark.run, mark.time_ns)
+    if counted <= mark.time_ns:
+        return ()
+    warning = (
+        f"this snapshot says that it is of {format_time(mark.time_ns)}, but an earlier one of this "
+        f"client is of {format_time(counted)}: rules of `forget` count it as of then, so that no "
+        "wrong clock pushes a good snapshot out. If you gave no --time, set this machine's clock"
+    )
+    return (warning,)
 
 
 def _interrupted(work: Work) -> tuple[bytes, ...]:

@@ -18,6 +18,7 @@ from kluis.format.pack import PACK_LIMIT_BYTES
 from kluis.format.segment import PackPlace, ParitySet
 from kluis.frozen import frozen
 from kluis.repository.access import Repository
+from kluis.repository.foreign import foreign
 from kluis.repository.index import Index
 from kluis.repository.needed import Frame, Needs
 from kluis.repository.packs import check_name
@@ -176,12 +177,9 @@ class Checker:
         return lambda: look(found, held.pop())
 
     def strangers(self) -> Iterator[Finding]:
-        """Files that nothing of kluis would write."""
-        for name in self.repository.storage.strays(""):
+        """Files that neither kluis nor an operating system would write."""
+        for name in foreign(self.repository.storage):
             yield Finding(name, EXTRA, "is no file that kluis makes")
-        for name, _ in self.repository.storage.list(""):
-            if not is_known_name(name):
-                yield Finding(name, EXTRA, "is no file that kluis makes")
 
     def _sets(self) -> Iterator[ParitySet]:
         seen = set()
@@ -350,37 +348,3 @@ def _is_torn(copies: Copies) -> bool:
     On FAT a power cut can leave a new file empty.
     """
     return not copies.twin
-
-
-_FOLDERS = {
-    names.INDEX: names.parse_numbered,
-    names.PARITY: names.parse_numbered,
-    names.SNAPSHOTS: names.parse_numbered,
-    names.DOMAINS: names.parse_numbered,
-    names.LEDGER: names.parse_number,
-    names.KEYRING: names.parse_number,
-}
-_TWINLESS = (names.PACKS, names.INDEX, names.PARITY, names.QUARANTINE)
-
-
-def is_known_name(name: str) -> bool:
-    """True for names that kluis gives to some object."""
-    plain = name.removeprefix(f"{names.TWINS}/")
-    folder, _, rest = plain.partition("/")
-    if plain != name and folder in _TWINLESS:
-        return False
-    if not rest:
-        return plain in (names.STORE, names.RESERVE, names.LOCK, *names.DOCUMENTS)
-    if folder in (names.QUARANTINE, names.LOG):
-        return True
-    try:
-        if folder == names.PACKS:
-            names.parse_pack(plain)
-            return True
-        parse = _FOLDERS.get(folder)
-        if parse is None or "/" in rest:
-            return False
-        parse(plain)
-    except FormatError:
-        return False
-    return True

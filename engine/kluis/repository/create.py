@@ -9,6 +9,7 @@ from kluis.format import crypt, domain, keyring, ledger, names, store
 from kluis.format.domain import DomainSecrets
 from kluis.format.keyring import ChunkSizes
 from kluis.repository import keys
+from kluis.repository.foreign import foreign
 from kluis.repository.keys import Owner
 from kluis.repository.ledger import Identity, Ledger
 from kluis.repository.small import listed, put_with_twin, read_copies, read_whole
@@ -95,6 +96,7 @@ def _require_room(storage: Storage) -> None:
                     f"{name} lies at {storage.location} already, and every repository has a file "
                     "of that name; nothing was changed. Next: give an empty folder"
                 )
+        _require_alone(storage)
         return
     # `store` comes last, so what lies here was never a repository; the keyring, which tells so,
     # comes first and goes last.
@@ -104,6 +106,17 @@ def _require_room(storage: Storage) -> None:
             storage.delete(name)
             storage.delete(names.twin(name))
         storage.barrier()
+
+
+def _require_alone(storage: Storage) -> None:
+    """Raises where others keep files: `verify` would call each of them foreign for ever."""
+    other = next(foreign(storage), None)
+    if other is not None:
+        raise AlreadyExistsError(
+            f"other files lie at {storage.location}, such as {other}; a repository has its folder "
+            "for itself, so that anything foreign in it is seen. Nothing was changed. Next: give "
+            "an empty or a new folder, such as one in there"
+        )
 
 
 def _require_own(storage: Storage, ring: keyring.Keyring) -> None:

@@ -228,8 +228,9 @@ def listed_entry(path: bytes, entry: Entry, listing: Tree) -> ListedEntry:
         group=listing.groups.get(entry.gid, ""),
         size=entry.size if entry.kind == tree.FILE else 0,
         mtime_ns=mtime_ns(entry),
+        # Some file systems that keep none say 0 instead.
         birth_ns=None
-        if entry.birth_ns == tree.NO_BIRTH
+        if entry.birth_ns == tree.NO_BIRTH or not (entry.birth_s or entry.birth_ns)
         else entry.birth_s * NS_PER_SECOND + entry.birth_ns,
         inode=entry.inode,
         target=entry.link,

@@ -41,10 +41,13 @@ def needs_privilege(path: bytes, operation: str) -> Problem:
 def make_node(folder: int, name: bytes, mode: int, device: int) -> None:
     """Makes a fifo or device; where that fails nothing of it is left.
 
-    exfat over FUSE says that it cannot, and leaves an empty file.
+    A fifo has no number: what a record holds there for one with several names is the file
+    system that it came from, which `mknod` refuses. exfat over FUSE says that it cannot, and
+    leaves an empty file.
     """
+    number = 0 if stat.S_ISFIFO(mode) else device
     try:
-        os.mknod(name, mode, device, dir_fd=folder)
+        os.mknod(name, mode, number, dir_fd=folder)
     except FileExistsError:
         raise
     except OSError:

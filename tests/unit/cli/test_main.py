@@ -129,6 +129,36 @@ def test_a_signal_before_the_work_begins_is_code_130(number: int, tmp_path: Path
     assert b"cancelled" in err
 
 
+EARLY = """
+import os, signal, sys
+module = sys.argv.pop(1)
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == module:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+from kluis_cli.start import main
+sys.exit(main())
+"""
+LOADED = ("kluis_cli.main", "kluis.errors", "kluis_cli.output", "kluis_cli.parser", "tomllib")
+
+
+@pytest.mark.parametrize("module", LOADED)
+def test_an_interrupt_while_modules_load_is_one_line(module: str) -> None:
+    words = [sys.executable, "-c", EARLY, module, "snapshots"]
+    done = subprocess.run(words, capture_output=True, check=False)
+    assert done.returncode == 130
+    assert done.stderr.count(b"\n") == 1
+    assert b"cancelled" in done.stderr
+
+
+def test_an_interrupt_that_the_caller_ignores_stays_ignored() -> None:
+    code = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)" + EARLY
+    words = [sys.executable, "-c", code, "kluis_cli.main", "--version"]
+    done = subprocess.run(words, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 CANCELS = """
 import sys, time
 from argparse import Namespace

@@ -72,6 +72,11 @@ def test_a_problem_names_the_path_the_deed_and_the_reason() -> None:
     assert records.problem_text(problem) == "cannot read /a\\n: Permission denied"
 
 
+def test_what_is_not_kept_is_said_in_words() -> None:
+    problem = Problem(b"/a", "owner", "Operation not permitted")
+    assert records.problem_text(problem) == "cannot keep the owner of /a: Operation not permitted"
+
+
 def test_columns_are_as_wide_as_they_have_to_be() -> None:
     assert records.table_rows(["ID", "Host"], [["4f2a91", "a"], ["b", "c\n"]]) == [
         "ID      Host",

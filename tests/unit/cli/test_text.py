@@ -84,6 +84,19 @@ def test_verify_says_when_all_is_well_and_what_was_never_read() -> None:
     assert "1.00 MiB were never read" in streams.out
 
 
+def test_verify_does_not_call_unread_what_it_has_just_read() -> None:
+    streams = Streams()
+    verify.show(VerifyResult(1, bytes_never_read=1 << 20, bytes_read=1 << 20), streams.output)
+    assert "never read" not in streams.out
+    assert "no date of this reading was kept" in streams.out
+
+
+def test_a_backup_says_what_was_new_and_what_it_takes() -> None:
+    streams = Streams()
+    backup.show(BackupResult("4f2a", bytes_added=131072, bytes_added_plain=10), streams.output)
+    assert "10 B of new data, stored as 128 KiB with parity and padding" in streams.out
+
+
 def test_quiet_keeps_problems_and_drops_the_rest() -> None:
     streams = Streams(verbosity=-1)
     backup.show(BackupResult("4f2a", files_new=3, problems=(PROBLEM,)), streams.output)

@@ -331,7 +331,7 @@ def test_dry_run_stores_nothing(run: Run, twice: Path) -> None:
     done = run("backup", "-n", "--force", str(twice))
     assert done.status == 0
     assert b"Would add to the repository: " in done.out
-    assert b" stored, " in done.out
+    assert b" of new data, stored as " in done.out
     assert run("backup", "-n", str(twice), "--json").events[-1]["snapshot_id"] == ""
     assert len(run("snapshots", "--json").events) == 2
 

@@ -15,7 +15,8 @@ from kluis.operations.archiving import telling
 from kluis.operations.backup import backup
 from kluis.options import BackupOptions, Compression, Excludes
 from kluis.results import BackupResult
-from tests.repositories import Place
+from kluis.units import format_time
+from tests.repositories import DAY_NS, Place
 from tests.unit.operations.stored import files_of, source_files, stored
 
 KIB = 1 << 10
@@ -270,3 +271,23 @@ def test_the_repository_itself_is_no_source(place: Place) -> None:
 def test_rules_leave_out(place: Place) -> None:
     place.backup(excludes=Excludes(patterns=(b"*.txt",)))
     assert set(files_of(place)) == {b"empty", b"docs/report.odt"}
+
+
+def test_a_time_before_the_last_snapshot_is_taken_with_a_warning(place: Place) -> None:
+    place.write("a", "1")
+    first = place.backup()
+    earlier = first.time_ns - DAY_NS
+    second = place.backup(time_ns=earlier)
+    assert first.warnings == ()
+    assert second.time_ns == earlier
+    [warning] = second.warnings
+    assert format_time(earlier) in warning
+    assert format_time(first.time_ns) in warning
+    assert place.backup(time_ns=first.time_ns + 1).warnings == ()
+
+
+def test_a_short_run_ends_with_its_totals(place: Place) -> None:
+    result, events = told(place)
+    last = [event for event in events if isinstance(event, Progress)][-1]
+    assert result.files_new > 0
+    assert (last.files_done, last.bytes_done) == (result.files_new, result.bytes_total)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 from pathlib import Path
 
 import pytest
 
 from kluis.errors import KluisError
-from kluis.events import FileProblem
+from kluis.events import FileProblem, Warning_
 from tests.repositories import Place, make_place
 from tests.unit.operations.test_restore import restored, same
 
@@ -131,3 +132,25 @@ def test_problems_are_named_and_the_rest_is_restored(place: Place, tmp_path: Pat
     assert result.exit_status == 3
     assert (result.files_restored, result.files_total) == (4, 5)
     assert (target / "docs/notes/tuesday.txt").exists()
+
+
+def test_sockets_are_left_to_their_programs_and_named(place: Place, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(place.source / "s"))
+    place.backup()
+    target = tmp_path / "out"
+    assert restored(place, target).exit_status == 0
+    assert not (target / "s").exists()
+    told = [event.message for event in place.told if isinstance(event, Warning_)]
+    assert [str(place.source / "s") in message for message in told] == [True]
+
+
+def test_a_socket_that_is_in_use_is_not_removed(place: Place, tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    for path in (place.source / "s", target / "s"):
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+    place.backup()
+    restored(place, target)
+    assert stat.S_ISSOCK((target / "s").lstat().st_mode)

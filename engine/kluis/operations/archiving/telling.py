@@ -46,6 +46,11 @@ class Teller:
         self._ahead = self._ahead[0] + files, self._ahead[1] + size
         self._tell(path)
 
+    def end(self, files: int, size: int) -> None:
+        """The totals, however short the run was."""
+        self._last = -PROGRESS_SECONDS
+        self.done(b"", files, size)
+
     def _tell(self, path: bytes) -> None:
         now = self.monotonic()
         if now - self._last < PROGRESS_SECONDS:

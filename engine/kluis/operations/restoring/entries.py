@@ -235,8 +235,11 @@ class EntryPlacer:
         return True
 
     def _other(self, level: Level, folder: bytes, entry: Entry, found: Record | None) -> None:
-        """A link, fifo, device or socket."""
+        """A link, fifo or device; a socket is left to its program."""
         target, writer, name = self._target, self._writer, entry.name
+        if entry.kind == tree.SOCKET:
+            self._outcome.socket(folder, name)
+            return
         if found is not None and self._is_same_link(level, folder, entry, found):
             self._outcome.other(folder, name, "unchanged")
             return

@@ -26,6 +26,9 @@ LOST_FILE = "not restored; all others are"
 
 Action = Literal["restored", "unchanged", "skipped", "deleted"]
 
+NAMED = 5
+SOCKETS = "sockets are left out, as only the program that listens on one can make it: {}"
+
 
 @dataclass
 class Outcome:
@@ -48,6 +51,7 @@ class Outcome:
     verified: int = 0
     problems: list[events.Problem] = field(default_factory=list)
     _losses: dict[tuple[str, str, str], list[bytes]] = field(default_factory=dict)
+    _sockets: list[bytes] = field(default_factory=list)
     _files_done: int = 0
     _bytes_done: int = 0
     _told: float = 0.0
@@ -131,6 +135,11 @@ class Outcome:
         if self.context.each_file:
             self.context.events(FileDone(self.path(folder, name), action))
 
+    def socket(self, folder: bytes, name: bytes) -> None:
+        """Notes a socket, which only the program that listens on it can make."""
+        self._sockets.append(self.path(folder, name))
+        self.other(folder, name, "skipped")
+
     def deleted(self, folder: bytes, name: bytes) -> None:
         """Counts an entry that the snapshot does not have."""
         self.files["deleted"] += 1
@@ -145,6 +154,8 @@ class Outcome:
         )
         for damage in damages:
             self.context.events(DamageFound(damage))
+        if self._sockets:
+            self.warn("socket", SOCKETS.format(_some(self._sockets)))
         return RestoreResult(
             snapshot_id=snapshot,
             target=self.target,
@@ -191,3 +202,9 @@ _ACTIONS: tuple[Action, ...] = ("restored", "unchanged", "skipped", "deleted")
 
 def _shown(path: bytes) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _some(paths: list[bytes]) -> str:
+    """The first few paths, and how many more there are."""
+    shown = ", ".join(_shown(path) for path in paths[:NAMED])
+    return shown + (f" and {len(paths) - NAMED} more" if len(paths) > NAMED else "")
