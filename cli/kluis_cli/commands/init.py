@@ -19,7 +19,7 @@ def add(verbs: Verbs) -> None:
     parser = add_verb(
         verbs,
         "init",
-        "make a new repository",
+        "make a new repository in an empty or new folder",
         """
         kluis init -r /mnt/disk/backup
         kluis init -r /mnt/disk/backup --password-file ~/.config/kluis/password

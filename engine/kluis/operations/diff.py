@@ -27,7 +27,7 @@ NO_TREE = Tree(())
 
 def diff(repository: Repository, options: DiffOptions, context: Context) -> DiffResult:
     """What differs; paths are those of the second snapshot, below `second_path`."""
-    readers = Readers(repository)
+    readers = Readers(repository, context)
     first = _side(repository, readers, options.first, options.first_path)
     second = _side(repository, readers, options.second, options.second_path)
     if first.is_folder != second.is_folder:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 
 from kluis.errors import DamageError, NotFoundError
 from kluis.events import Context, Damage, DamageFound, FileProblem, Problem, Progress
@@ -25,7 +24,6 @@ from kluis.repository.listing import (
     root_of,
     shown,
 )
-from kluis.repository.reader import warn_of_rebuilt
 from kluis.repository.selection import pick
 from kluis.repository.trees import TreeReader, content_of, root_content
 from kluis.results import DumpResult
@@ -40,8 +38,7 @@ def dump(repository: Repository, options: DumpOptions, context: Context) -> Dump
     is named in the result.
     """
     snapshot = pick(repository, options.snapshot, options.filter)
-    trees, root = Readers(repository).of(snapshot), root_of(snapshot)
-    trees.frames.damaged = partial(warn_of_rebuilt, context)
+    trees, root = Readers(repository, context).of(snapshot), root_of(snapshot)
     try:
         found = locate(trees, root, options.path)
     except DamageError as error:

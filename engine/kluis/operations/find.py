@@ -38,7 +38,7 @@ def find(repository: Repository, options: FindOptions, context: Context) -> Find
     chosen, problems = choose(repository, options.snapshots, options.filter)
     losses = Losses()
     losses.snapshots(problems)
-    readers = Readers(repository)
+    readers = Readers(repository, context)
     packs = _frames_of(readers.index, options.packs) if options.packs else None
     search = Search(options, _patterns(options), packs, losses, context)
     infos = describe(repository, chosen)

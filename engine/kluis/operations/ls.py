@@ -29,7 +29,7 @@ from kluis.results import LsResult
 def ls(repository: Repository, options: LsOptions, context: Context) -> LsResult:
     """The entries that are meant; `NotFoundError` at once if a path is not in the snapshot."""
     snapshot = pick(repository, options.snapshot, options.filter)
-    trees, root = Readers(repository).of(snapshot), root_of(snapshot)
+    trees, root = Readers(repository, context).of(snapshot), root_of(snapshot)
     top = locate(trees, root, options.path)
     places = [
         locate(trees, root, b"/".join((options.path, *parts_of(path)))) for path in options.paths

@@ -6,7 +6,6 @@ import errno
 import os
 import stat
 from contextlib import ExitStack, suppress
-from functools import partial
 
 from kluis.errors import (
     CancelledError,
@@ -31,7 +30,6 @@ from kluis.options import RestoreOptions
 from kluis.repository.access import Repository
 from kluis.repository.content import Content
 from kluis.repository.listing import Readers, Visited, locate, root_of, shown
-from kluis.repository.reader import warn_of_rebuilt
 from kluis.repository.selection import pick
 from kluis.repository.snapshots import Snapshot
 from kluis.repository.trees import TreeReader, content_of, root_content
@@ -70,8 +68,7 @@ def restore(repository: Repository, options: RestoreOptions, context: Context) -
         raise UsageError("where to? give either a target or in_place; nothing was written")
     context.events(Stage("reading the index"))
     snapshot = pick(repository, options.snapshot, options.filter)
-    trees = Readers(repository).of(snapshot)
-    trees.frames.damaged = partial(warn_of_rebuilt, context)
+    trees = Readers(repository, context).of(snapshot)
     try:
         start = _start(trees, snapshot, options)
     except DamageError as error:

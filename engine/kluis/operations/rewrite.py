@@ -34,12 +34,20 @@ from kluis.source.patterns import Patterns
 # FS_NODUMP_FL of linux/fs.h.
 NODUMP = 0x40
 
+# Nanoseconds since 1970 as a snapshot holds them, in 64 bits: the years 1677 to 2262.
+FIRST_NS, LAST_NS = -(1 << 63), (1 << 63) - 1
+
 
 def rewrite(repository: Repository, options: RewriteOptions, context: Context) -> RewriteResult:
     """A new snapshot for each chosen one that would differ; the old one stays unless `forget`.
 
     `RefusedError` if content of one that is held would be forgotten; then nothing is changed.
     """
+    if options.time_ns is not None and not FIRST_NS <= options.time_ns <= LAST_NS:
+        raise UsageError(
+            "a snapshot holds a time from 1678 to 2261, and the new one lies outside;"
+            " nothing was changed. Next: choose another --new-time"
+        )
     work = Rewriting(repository, options, context, Leaves(options.excludes))
     new: dict[bytes, str] = {}
     if options.dry_run:
@@ -105,7 +113,7 @@ class Rewriting:
         options = self.options
         self.chosen = choose_live(self.repository, options.ids, options.filter, self.context)
         self.what.clear()
-        self.readers = Readers(self.repository)
+        self.readers = Readers(self.repository, self.context)
 
     def measure(self, snapshot: Snapshot) -> Tally:
         """What would be left out, and so what would change; stores nothing."""
@@ -188,7 +196,8 @@ class Rewriting:
         )
         words = [name for name, old, new in pairs if new is not None and new != old]
         if tally.left_out:
-            words.insert(0, f"{tally.left_out} paths left out")
+            paths = "1 path" if tally.left_out == 1 else f"{tally.left_out} paths"
+            words.insert(0, f"{paths} left out")
         self.what[snapshot.mark.run] = tuple(words)
         return bool(words)
 

@@ -36,7 +36,7 @@ def stats(repository: Repository, options: StatsOptions, context: Context) -> St
             files=sum(count.files for count in counts),
             size=sum(count.bytes for count in counts),
         )
-    readers = Readers(repository)
+    readers = Readers(repository, context)
     if options.mode == "raw-data":
         return _stored(readers, chosen)
     found = Contents(losses, context)

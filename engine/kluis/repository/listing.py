@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from kluis.errors import DamageError, NotFoundError, RefusedError
-from kluis.events import Cancel, Damage
+from kluis.events import Cancel, Context, Damage
 from kluis.format import names, tree
 from kluis.format.snapshot import Root
 from kluis.format.tree import Entry, Tree
@@ -18,6 +19,7 @@ from kluis.listing import EntryKind, ListedEntry
 from kluis.repository.access import Repository
 from kluis.repository.content import Content
 from kluis.repository.index import Index, load_index
+from kluis.repository.reader import warn_of_rebuilt
 from kluis.repository.snapshots import Snapshot
 from kluis.repository.trees import TreeReader, content_of, open_trees, root_content
 
@@ -105,10 +107,11 @@ def lost_snapshots(problems: dict[str, str]) -> list[Damage]:
 
 
 class Readers:
-    """One tree reader a domain, over one index."""
+    """One tree reader a domain, over one index; tells of packs that it has to rebuild."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, context: Context) -> None:
         self._repository = repository
+        self._context = context
         self._index: Index | None = None
         self._readers: dict[bytes, TreeReader] = {}
 
@@ -126,7 +129,9 @@ class Readers:
         """The reader for what this snapshot holds."""
         domain = snapshot.certificate.domain
         if domain not in self._readers:
-            self._readers[domain] = open_trees(self._repository, domain, self.index)
+            trees = open_trees(self._repository, domain, self.index)
+            trees.frames.damaged = partial(warn_of_rebuilt, self._context)
+            self._readers[domain] = trees
         return self._readers[domain]
 
 

@@ -12,8 +12,9 @@ from kluis.errors import KluisError
 from kluis.events import DamageFound, Warning_
 from kluis.format import tree
 from kluis.format.tree import Extent
+from kluis.operations.ls import ls
 from kluis.operations.restore import restore
-from kluis.options import Credentials, RestoreOptions
+from kluis.options import Credentials, LsOptions, RestoreOptions
 from kluis.repository.access import open_repository
 from kluis.results import RestoreResult
 from kluis.storage.faulty import Fault, FaultyCalls
@@ -75,6 +76,15 @@ def test_a_pack_that_parity_brings_back_costs_nothing(place: Place, tmp_path: Pa
     assert "kluis repair" in warnings[0].message
     (place.location / name).unlink()
     assert restored(place, tmp_path / "again").exit_status == 0
+
+
+def test_whoever_lists_from_a_rebuilt_pack_says_so(place: Place) -> None:
+    for name, location in frames(place, trees=True):
+        spoil(place, name, location.offset + 5)
+    with place.open() as repository:
+        assert list(ls(repository, LsOptions(), place.context()).entries)
+    told = [event for event in place.told if isinstance(event, Warning_)]
+    assert {event.code for event in told} == {"rebuilt"}
 
 
 def test_a_missing_pack_without_parity_costs_its_files(place: Place, tmp_path: Path) -> None:
