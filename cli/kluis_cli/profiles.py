@@ -93,7 +93,8 @@ def _read(environ: Mapping[str, str], name: str | None) -> tuple[str, Table]:
             ) from error
         except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise UsageError(
-                f"the profiles in {path} are no TOML in UTF-8: {error}. Nothing was done"
+                f"the profiles in {path} are no TOML in UTF-8: {error}. Nothing was done. Next: "
+                "mend that place in the file"
             ) from error
     if name is not None or environ.get("KLUIS_PROFILES"):
         looked = " and ".join(map(str, files(environ)))

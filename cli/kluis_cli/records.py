@@ -173,17 +173,17 @@ def long_row(entry: ListedEntry, human: bool = False) -> str:
     )
 
 
-# What is missing afterwards, in a backup as in a restore; other operations are verbs themselves.
+# Extended attributes and flags fail in a backup as in a restore; other operations are verbs.
 _NOT_DONE = {
     "stat": "look up",
-    "owner": "keep the owner of",
-    "mode": "keep the permissions of",
-    "times": "keep the times of",
+    "owner": "set the owner of",
+    "mode": "set the permissions of",
+    "times": "set the times of",
     "xattr": "keep the extended attributes of",
     "flags": "keep the flags of",
-    "setuid": "keep setuid or capabilities of",
+    "setuid": "set setuid or capabilities of",
+    "metadata": "set owner, permissions and times of",
     "device": "make",
-    "socket": "make",
 }
 
 

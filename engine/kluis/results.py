@@ -178,6 +178,7 @@ class VerifyResult:
     oldest_read_ns: int | None = None
     """When the byte that was read longest ago was read; None while some never were."""
     bytes_never_read: int = 0
+    """Never, as far as it was noted: nothing is where there is damage or a medium is read-only."""
     duration_seconds: float = 0.0
 
     @property

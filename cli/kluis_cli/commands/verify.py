@@ -77,7 +77,8 @@ def _show_text(result: VerifyResult, output: Output) -> None:
     if result.oldest_read_ns is not None:
         output.note(f"every byte was last read on {format_time(result.oldest_read_ns)} or later")
     elif result.bytes_never_read and result.bytes_read:
-        output.note("no date of this reading was kept: there is damage, or nothing can be written")
+        reason = "there is damage" if result.damages else "the repository cannot be written now"
+        output.note(f"this reading is not noted in the repository, as {reason}")
     elif result.bytes_never_read:
         never = format_size(result.bytes_never_read)
         output.note(f"{never} were never read since they were stored; `kluis verify --level 1`")

@@ -143,3 +143,18 @@ def test_a_mistake_is_named(content: str, word: str, tmp_path: Path) -> None:
         profiles.apply(
             build_parser(), ["-p", "office", "backup", "/a"], {"KLUIS_PROFILES": str(file)}
         )
+
+
+def test_a_file_that_cannot_be_read_is_named_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as told:
+        profiles.apply(build_parser(), ["snapshots"], {"KLUIS_PROFILES": str(tmp_path)})
+    assert f"cannot read the profiles in {tmp_path}: Is a directory" in str(told.value)
+    assert "Next: " in str(told.value)
+    assert "Errno" not in str(told.value)
+
+
+def test_a_file_that_is_no_toml_is_named_with_what_to_do(tmp_path: Path) -> None:
+    file = tmp_path / "profiles.toml"
+    file.write_bytes(b"[office]\nrepository = \xff")
+    with pytest.raises(UsageError, match=r"profiles\.toml are no TOML in UTF-8: .* Next: "):
+        profiles.apply(build_parser(), ["snapshots"], {"KLUIS_PROFILES": str(file)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,9 +73,23 @@ def test_a_problem_names_the_path_the_deed_and_the_reason() -> None:
     assert records.problem_text(problem) == "cannot read /a\\n: Permission denied"
 
 
-def test_what_is_not_kept_is_said_in_words() -> None:
-    problem = Problem(b"/a", "owner", "Operation not permitted")
-    assert records.problem_text(problem) == "cannot keep the owner of /a: Operation not permitted"
+@pytest.mark.parametrize(
+    ("operation", "words"),
+    [
+        ("owner", "set the owner of"),
+        ("mode", "set the permissions of"),
+        ("times", "set the times of"),
+        ("flags", "keep the flags of"),
+        ("xattr", "keep the extended attributes of"),
+        ("metadata", "set owner, permissions and times of"),
+        ("setuid", "set setuid or capabilities of"),
+        ("device", "make"),
+        ("stat", "look up"),
+    ],
+)
+def test_what_is_not_kept_is_said_in_words(operation: str, words: str) -> None:
+    problem = Problem(b"/a", operation, "Operation not permitted")
+    assert records.problem_text(problem) == f"cannot {words} /a: Operation not permitted"
 
 
 def test_columns_are_as_wide_as_they_have_to_be() -> None:

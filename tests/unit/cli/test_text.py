@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from kluis.events import FileProblem
+from kluis.events import Damage, FileProblem
 from kluis.results import (
     BackupResult,
     LsResult,
@@ -84,11 +84,18 @@ def test_verify_says_when_all_is_well_and_what_was_never_read() -> None:
     assert "1.00 MiB were never read" in streams.out
 
 
-def test_verify_does_not_call_unread_what_it_has_just_read() -> None:
+@pytest.mark.parametrize(
+    ("damages", "reason"), [((DAMAGE,), "there is damage"), ((), "cannot be written")]
+)
+def test_verify_does_not_call_unread_what_it_has_just_read(
+    damages: tuple[Damage, ...], reason: str
+) -> None:
     streams = Streams()
-    verify.show(VerifyResult(1, bytes_never_read=1 << 20, bytes_read=1 << 20), streams.output)
+    verify.show(VerifyResult(1, damages, bytes_never_read=9, bytes_read=9), streams.output)
     assert "never read" not in streams.out
-    assert "no date of this reading was kept" in streams.out
+    assert f"this reading is not noted in the repository, as {reason}" in streams.out.replace(
+        "the repository cannot", "cannot"
+    )
 
 
 def test_a_backup_says_what_was_new_and_what_it_takes() -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from kluis.errors import DamageError, NotFoundError
+from kluis.format import tree
 from kluis.operations.ls import ls
 from kluis.options import LsOptions
+from kluis.repository.listing import listed_entry
 from kluis.source.removing import remove
 from tests.repositories import DAY_NS, START_NS, Place
 
@@ -77,6 +79,17 @@ def test_entries_tell_what_was_recorded(place: Place) -> None:
     assert (found[b"link"].kind, found[b"link"].target) == ("symlink", b"letter.txt")
     assert found[b"pipe"].kind == "fifo"
     assert found[b"docs"].kind == "dir"
+
+
+@pytest.mark.parametrize(
+    ("second", "nanosecond", "shown"),
+    [(0, tree.NO_BIRTH, None), (0, 0, None), (0, 1, 1), (-1, 0, -1_000_000_000)],
+)
+def test_a_birth_time_that_is_unknown_is_none(
+    second: int, nanosecond: int, shown: int | None
+) -> None:
+    entry = tree.Entry(b"a", tree.FILE, 0o644, 0, 0, 0, 0, 0, second, nanosecond)
+    assert listed_entry(b"/a", entry, tree.Tree((entry,))).birth_ns == shown
 
 
 def test_ten_thousand_levels_are_listed(place: Place) -> None:

@@ -116,6 +116,25 @@ def test_a_snapshot_in_which_nothing_matches_stays_the_one_it_is(place: Place) -
     assert [snapshot.id for snapshot in listed(place)] == [old]
 
 
+@pytest.mark.parametrize("time_ns", [-(1 << 63) - 1, 1 << 63])
+def test_a_time_that_no_snapshot_can_hold_is_refused(place: Place, time_ns: int) -> None:
+    old = place.backup().snapshot_id
+    before = sorted(path.name for path in place.location.rglob("*"))
+    with pytest.raises(UsageError, match="1678 to 2261"):
+        done(place, RewriteOptions((old,), time_ns=time_ns))
+    assert sorted(path.name for path in place.location.rglob("*")) == before
+    [rewritten] = done(place, RewriteOptions((old,), time_ns=(1 << 63) - 1)).snapshots
+    assert rewritten.what == ("time",)
+
+
+def test_one_path_is_told_as_one(place: Place) -> None:
+    place.write("only.mp3", b"song")
+    old = place.backup().snapshot_id
+    options = RewriteOptions((old,), excludes=Excludes(patterns=(b"*.mp3",)), dry_run=True)
+    [would] = done(place, options).snapshots
+    assert would.what == ("1 path left out",)
+
+
 def test_a_dry_run_tells_the_same_and_writes_nothing(place: Place) -> None:
     old = place.backup().snapshot_id
     before = sorted(path.name for path in place.location.rglob("*"))

@@ -131,6 +131,17 @@ def test_links_fifos_and_hard_links(restoring: Restoring) -> None:
     assert not restoring.problems
 
 
+def test_a_fifo_takes_no_number(restoring: Restoring) -> None:
+    """The record of one with several names holds its file system's there, of any size."""
+    fifo = ours(stat.S_IFIFO | 0o600)
+    made = restoring.target.make_special(b"", b"p", fifo, (1 << 63) + 5, replace=False)
+    assert made is not None
+    restoring.target.make_hard_link(made, b"", b"p2", replace=False)
+    assert stat.S_ISFIFO((restoring.folder / "p2").lstat().st_mode)
+    assert (restoring.folder / "p2").samefile(restoring.folder / "p")
+    assert not restoring.problems
+
+
 def test_devices_and_sockets_are_reported_without_the_right_to_make_them(
     restoring: Restoring,
 ) -> None:
