@@ -103,6 +103,15 @@ def parse_time(text: str) -> int:
     return seconds * NS_PER_SECOND + (int(fraction[1].ljust(9, "0")) if fraction else 0)
 
 
+def check_snapshot_time(time_ns: int | None) -> None:
+    """Raises `UsageError` for a time that no snapshot can hold: 64 bits of nanoseconds."""
+    if time_ns is not None and not -(1 << 63) <= time_ns < 1 << 63:
+        raise UsageError(
+            "a snapshot holds a time from 1678 to 2261, and the one that was given lies outside; "
+            "nothing was changed. Next: give another time"
+        )
+
+
 def _moment(time_ns: int) -> datetime | None:
     try:
         return datetime.fromtimestamp(time_ns // NS_PER_SECOND, UTC)

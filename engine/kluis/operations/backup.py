@@ -40,7 +40,7 @@ from kluis.source.above import lies_within
 from kluis.source.exclude import Exclusions
 from kluis.source.paths import absolute
 from kluis.source.walk import WalkOptions, walk
-from kluis.units import format_time
+from kluis.units import check_snapshot_time, format_time
 
 ATTEMPTS = 8
 
@@ -67,6 +67,7 @@ def backup(repository: Repository, options: BackupOptions, context: Context) -> 
     begun = repository.surroundings.monotonic()
     if not options.paths and options.stdin is None:
         raise UsageError("nothing to back up: give a path, --files-from or --stdin")
+    check_snapshot_time(options.time_ns)
     for _ in range(ATTEMPTS):
         context.events(Stage("reading the index"))
         result = _attempt(repository, options, context)

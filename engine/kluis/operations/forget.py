@@ -253,7 +253,7 @@ def as_if(repository: Repository, result: ForgetResult) -> Iterator[None]:
     ledger = repository.ledger
     kept, trial = ledger.state, copy.deepcopy(ledger.state)
     runs = tuple(names.from_base32(identity, 16) for identity in result.forgotten)
-    trial.forget(runs, repository.surroundings.now())
+    trial.forget(runs, repository.surroundings.now(), trial.head + 1)
     ledger.state = trial
     try:
         yield

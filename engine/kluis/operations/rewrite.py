@@ -30,12 +30,10 @@ from kluis.repository.snapshots import Snapshot
 from kluis.repository.trees import root_content
 from kluis.results import RewriteResult, Rewritten
 from kluis.source.patterns import Patterns
+from kluis.units import check_snapshot_time
 
 # FS_NODUMP_FL of linux/fs.h.
 NODUMP = 0x40
-
-# Nanoseconds since 1970 as a snapshot holds them, in 64 bits: the years 1677 to 2262.
-FIRST_NS, LAST_NS = -(1 << 63), (1 << 63) - 1
 
 
 def rewrite(repository: Repository, options: RewriteOptions, context: Context) -> RewriteResult:
@@ -43,11 +41,7 @@ def rewrite(repository: Repository, options: RewriteOptions, context: Context) -
 
     `RefusedError` if content of one that is held would be forgotten; then nothing is changed.
     """
-    if options.time_ns is not None and not FIRST_NS <= options.time_ns <= LAST_NS:
-        raise UsageError(
-            "a snapshot holds a time from 1678 to 2261, and the new one lies outside;"
-            " nothing was changed. Next: choose another --new-time"
-        )
+    check_snapshot_time(options.time_ns)
     work = Rewriting(repository, options, context, Leaves(options.excludes))
     new: dict[bytes, str] = {}
     if options.dry_run:

@@ -220,9 +220,15 @@ def _remember_reading(work: Work, level: int) -> None:
 
 
 def read_dates(repository: Repository, index: Index) -> tuple[int | None, int]:
-    """(when the byte read longest ago was read, bytes that nobody noted as read)."""
+    """(when the byte read longest ago was read, bytes that nobody noted as read).
+
+    A date in the future is that of a wrong clock and says nothing.
+    """
     read: dict[tuple[bytes, int], int] = {}
+    now = repository.surroundings.now()
     for verified in repository.ledger.state.verified:
+        if verified.time_ns > now:
+            continue
         for item in verified.segments:
             for k in range(item.first_k, item.last_k + 1):
                 read[item.run, k] = max(verified.time_ns, read.get((item.run, k), 0))

@@ -20,7 +20,7 @@ from kluis.repository.durable import reliable
 from kluis.repository.index import Index
 from kluis.repository.openruns import StoredRuns, find_runs, may_end
 from kluis.repository.snapshots import VoidSnapshotError, load
-from kluis.repository.state import raised_times, subtract
+from kluis.repository.state import forgotten_times, raised_times, subtract
 
 # Packs below this are worth merging once there are many: each costs a read and a shard.
 SMALL_PACK_BYTES = 4 << 20
@@ -96,8 +96,8 @@ def make_plan(repository: Repository, index: Index, rules: Rules) -> Plan:
     plan.ended = may_end(repository, runs, len(index.segments), rules.now)
     plan.still_open = [run for run in runs.open if run not in plan.ended]
     now = repository.surroundings.now()
-    for run, item in state.forgotten.items():
-        due = rules.now or now - item.forgotten_ns >= rules.delay_ns
+    for run, since in forgotten_times(state, now).items():
+        due = rules.now or now - since >= rules.delay_ns
         (plan.doomed_snapshots if due else plan.waiting_snapshots).append(run)
     plan.doomed_snapshots.sort()
     plan.used = merge([*_use_maps(repository, plan), *_courtesy(index, plan.still_open, good)])

@@ -18,7 +18,7 @@ from kluis.format.segment import ParitySet, Replaced
 from kluis.repository.access import Repository
 from kluis.repository.index import Index, ListedSegment
 from kluis.repository.mover import Movers
-from kluis.repository.state import LedgerState, raised_times
+from kluis.repository.state import LedgerState, forgotten_times, raised_times
 
 SEGMENTS_MERGED_FROM = 64
 RECORDS_MERGED_FROM = 64
@@ -102,7 +102,8 @@ def checkpoint(
 ) -> Checkpoint:
     """All that the ledger says now and that still matters, as one record."""
     book, state = repository.ledger, repository.ledger.state
-    times = raised_times(state, repository.surroundings.now())
+    now = repository.surroundings.now()
+    times, since = raised_times(state, now), forgotten_times(state, now)
 
     def raised(mark: SnapshotMark) -> SnapshotMark:
         return replace(mark, time_ns=times.get(mark.run, mark.time_ns))
@@ -117,7 +118,7 @@ def checkpoint(
         roles_signature=state.granted.signature,
         live=tuple(raised(mark) for mark in by_order),
         forgotten=tuple(
-            ForgottenMark(raised(item.mark), item.forgotten_ns) for item in state.forgotten.values()
+            ForgottenMark(raised(item.mark), since[run]) for run, item in state.forgotten.items()
         ),
         copied_doomed=tuple(sorted(state.copied_doomed)),
         held=tuple(state.held[run] for run in sorted(state.held)),

@@ -8,8 +8,8 @@ from kluis.format.ledger import Event
 from kluis.repository.access import Repository
 from kluis.repository.create import RESERVE_BYTES
 
-# The reserve comes back only where it does not fill the medium again.
-FREE_BEFORE_RESERVE_BYTES = 8 * RESERVE_BYTES
+# A smaller one holds no record with its twin where a cluster has 128 KiB.
+LEAST_BYTES = RESERVE_BYTES // 4
 
 
 def append_deletion(repository: Repository, events: tuple[Event, ...]) -> None:
@@ -42,10 +42,13 @@ def take_back(repository: Repository) -> None:
     """Fills the reserve again once there is room; no reason to fail."""
     storage = repository.storage
     free = storage.free_space()
-    if storage.exists(names.RESERVE) or free is None or free < FREE_BEFORE_RESERVE_BYTES:
+    if storage.exists(names.RESERVE) or free is None:
+        return
+    size = min(RESERVE_BYTES, free // 2)  # it must not fill the medium again
+    if size < LEAST_BYTES:
         return
     try:
-        storage.put(names.RESERVE, [bytes(RESERVE_BYTES)])
+        storage.put(names.RESERVE, [bytes(size)])
         storage.barrier()
     except KluisError:
         return

@@ -63,6 +63,8 @@ class LedgerState:
     granted: Roles = field(default_factory=lambda: Roles(()))
     live: dict[bytes, SnapshotMark] = field(default_factory=dict)
     forgotten: dict[bytes, ForgottenMark] = field(default_factory=dict)
+    forgotten_at: dict[bytes, int] = field(default_factory=dict)  # record, if after `checkpoint`
+    times: list[tuple[int, int]] = field(default_factory=list)  # (record, its time) since then
     copied_doomed: set[bytes] = field(default_factory=set)
     doomed_snapshots: set[bytes] = field(default_factory=set)
     held: dict[bytes, Held] = field(default_factory=dict)
@@ -121,6 +123,7 @@ class LedgerState:
         """Folds the n-th record, which was signed by an entitled key."""
         self.head = n
         self.head_digest = digest
+        self.times.append((n, record.time_ns))
         for event in events:
             self._apply_event(record, event)
 
@@ -139,7 +142,7 @@ class LedgerState:
             case Ended(runs):
                 self._end(record.author, runs)
             case Forgotten(runs):
-                self.forget(runs, record.time_ns)
+                self.forget(runs, record.time_ns, record.n)
             case Unforgotten(runs):
                 for run in runs:
                     if run in self.forgotten:
@@ -178,11 +181,12 @@ class LedgerState:
     def _known(self, run: bytes) -> bool:
         return run in self.live or run in self.forgotten or run in self.doomed_snapshots
 
-    def forget(self, runs: tuple[bytes, ...], time_ns: int) -> None:
-        """These snapshots, unless they are held, count as forgotten since `time_ns`."""
+    def forget(self, runs: tuple[bytes, ...], time_ns: int, n: int) -> None:
+        """These snapshots, unless they are held, count as forgotten since record `n`."""
         for run in runs:
             if run in self.live and run not in self.held:
                 self.forgotten[run] = ForgottenMark(self.live.pop(run), time_ns)
+                self.forgotten_at[run] = n
 
     def _doom(self, packs: tuple[PackName, ...], runs: tuple[bytes, ...]) -> None:
         self.doomed.update(packs)
@@ -197,6 +201,8 @@ class LedgerState:
         self._grant(point.granted())
         self.live = {mark.run: mark for mark in point.live}
         self.forgotten = {item.mark.run: item for item in point.forgotten}
+        self.forgotten_at.clear()
+        del self.times[:-1]  # but that of the record which holds the checkpoint
         self.copied_doomed = set(point.copied_doomed)
         self.held = {held.snapshot: held for held in point.held}
         self.doomed = set(point.doomed)
@@ -249,4 +255,18 @@ def raised_times(state: LedgerState, now_ns: int) -> dict[bytes, int]:
         result[mark.run] = time_ns
         if time_ns <= now_ns and mark.replaces is None:
             last[client] = max(time_ns, last.get(client, time_ns))
+    return result
+
+
+def forgotten_times(state: LedgerState, now_ns: int) -> dict[bytes, int]:
+    """Since when each snapshot counts as forgotten: claimed, raised to the records before it.
+
+    A clock that was behind must not end the time in which a snapshot can be had back. A record
+    of a time after `now_ns` raises nothing: one of a clock that was ahead would keep it for ever.
+    """
+    result = {}
+    for run, item in state.forgotten.items():
+        at = state.forgotten_at.get(run, 0)
+        before = [time_ns for n, time_ns in state.times if n < at and time_ns <= now_ns]
+        result[run] = max([item.forgotten_ns, *before])
     return result

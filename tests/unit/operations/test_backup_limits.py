@@ -187,3 +187,12 @@ def test_very_many_files_in_one_folder(
         assert found.read(place.path("many/0000006")) == b"content 3"
         entries = found.entries()
     assert len([path for path in entries if path.startswith(place.path("many") + b"/")]) == count
+
+
+@pytest.mark.parametrize("time_ns", [-(1 << 63) - 1, 1 << 63])
+def test_a_time_that_no_snapshot_can_hold_is_refused(place: Place, time_ns: int) -> None:
+    before = sorted(path.name for path in place.location.rglob("*"))
+    with pytest.raises(UsageError, match="1678 to 2261"):
+        place.backup(time_ns=time_ns)
+    assert sorted(path.name for path in place.location.rglob("*")) == before
+    assert place.backup(time_ns=(1 << 63) - 1).time_ns == (1 << 63) - 1

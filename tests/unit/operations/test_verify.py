@@ -382,3 +382,19 @@ def test_a_prune_in_between_is_no_damage(tmp_path: Path, level: Level) -> None:
     assert seen
     assert result.damages == ()
     assert result.snapshots == 1
+
+
+def test_a_date_in_the_future_is_no_date(tmp_path: Path) -> None:
+    place = make_place(tmp_path)
+    place.write("f", os.urandom(1000))
+    place.backup()
+    now, dates = place.clock.time_ns, []
+    for clock in (now + 36_500 * DAY_NS, now):
+        place.clock.time_ns = clock
+        with place.open() as repository:
+            verify(repository, VerifyOptions(level=1), place.context())
+        place.clock.time_ns = now
+        with place.open() as repository:
+            seen = verify(repository, VerifyOptions(), place.context())
+            dates.append((seen.oldest_read_ns, seen.bytes_never_read > 0))
+    assert dates == [(None, True), (now, False)]

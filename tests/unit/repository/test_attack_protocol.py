@@ -31,8 +31,11 @@ from kluis.options import (
 )
 from kluis.repository import commit, merger
 from kluis.repository.access import Repository, open_repository
+from kluis.repository.create import RESERVE_BYTES
 from kluis.repository.index import load_index
 from kluis.repository.ledger import LedgerMovedError
+from kluis.repository.merger import checkpoint
+from kluis.repository.reserve import take_back
 from kluis.repository.run import begin
 from kluis.repository.uploader import Uploader
 from kluis.storage.calls import Calls
@@ -290,3 +293,50 @@ def test_forget_works_on_a_full_disk(place: Place, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(LocalStorage, "create", create)
     with place.open() as repository:
         assert forget(repository, ForgetOptions(ids=(ids[0],)), place.context()).forgotten
+
+
+@pytest.mark.parametrize("merged", [False, True], ids=["records", "checkpoint"])
+def test_a_clock_that_is_behind_does_not_end_the_time_to_take_back(
+    place: Place, merged: bool
+) -> None:
+    ids = [place.backup(START_NS + day * DAY_NS).snapshot_id for day in range(2)]
+    now, place.clock.time_ns = place.clock.time_ns, 0
+    with place.open() as repository:
+        forget(repository, ForgetOptions(ids=(ids[0],)), place.context())
+    if merged:
+        with place.open() as repository:
+            place.clock.time_ns = now
+            event = checkpoint(repository, [], set())
+            signer = repository.session.signer
+            repository.ledger.append((event,), signer, repository.surroundings)
+    for waited, waiting in ((0, True), (6 * DAY_NS, True), (8 * DAY_NS, False)):
+        place.clock.time_ns = now + waited
+        with place.open() as repository:
+            options = PruneOptions(delay_seconds=7 * 24 * 3600)
+            plan = prune(repository, options, place.context()).plan
+        assert (ids[0] in plan.snapshots_waiting) is waiting
+
+
+def test_a_clock_that_was_ahead_keeps_nothing_for_ever(place: Place) -> None:
+    ids = [place.backup(START_NS + day * DAY_NS).snapshot_id for day in range(2)]
+    now, place.clock.time_ns = place.clock.time_ns, START_NS + 36_500 * DAY_NS
+    with place.open() as repository:
+        verify(repository, VerifyOptions(level=1), place.context())
+        place.clock.time_ns = now
+        forget(repository, ForgetOptions(ids=(ids[0],)), place.context())
+        place.clock.time_ns = now + 8 * DAY_NS
+        options = PruneOptions(delay_seconds=7 * 24 * 3600)
+        assert prune(repository, options, place.context()).plan.snapshots_doomed == (ids[0],)
+
+
+def test_the_reserve_comes_back_on_a_small_medium(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.backup()
+    for free, size in ((100 << 10, None), (1 << 20, 512 << 10), (1 << 30, RESERVE_BYTES)):
+        with place.open() as repository:
+            (place.location / "reserve").unlink(missing_ok=True)
+            monkeypatch.setattr(LocalStorage, "free_space", lambda _, free=free: free)
+            take_back(repository)
+        reserve = place.location / "reserve"
+        assert (reserve.stat().st_size if reserve.exists() else None) == size
