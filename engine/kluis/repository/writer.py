@@ -39,6 +39,9 @@ from kluis.surroundings import Surroundings
 FRAME_TARGET_BYTES = 2 << 20
 # Incompressible data gains nothing from company, and small frames waste less when it dies.
 DENSE_FRAME_TARGET_BYTES = 128 << 10
+# Of a file that has many such frames to itself, larger ones: what they cost each counts there.
+LARGE_FILE_BYTES = 8 << 20
+LARGE_DENSE_TARGET_BYTES = 512 << 10
 # A shorter end of a large file is not worth a frame of its own.
 DENSE_TAIL_BYTES = 32 << 10
 FRAMES_IN_FLIGHT = 3
@@ -97,6 +100,7 @@ class RunWriter:
     # A run of zeros is cut at the largest chunk: those are stored nowhere.
     largest_chunk: int = 64 << 10
     bytes_new: int = 0
+    _dense_target: int = DENSE_FRAME_TARGET_BYTES
     _shrunk: float = 0.0  # to which share the last frame did that was to be compressed
     _open: dict[tuple[int, bool], OpenFrame] = field(default_factory=dict)
     _sealing: deque[Sealing] = field(default_factory=deque)
@@ -196,7 +200,7 @@ class RunWriter:
         """The frame that takes the next chunk."""
         current = self._open.get((kind, dense))
         if current is None:
-            target = DENSE_FRAME_TARGET_BYTES if dense else self.frame_target
+            target = self._dense_target if dense else self.frame_target
             level = QUICK if dense and self.level else self.level
             free = self._free[dense]
             buffer = free.pop() if free else make_room(ROOM_BYTES)
@@ -204,11 +208,17 @@ class RunWriter:
             self._open[kind, dense] = current
         return current
 
+    def begin_file(self, size: int) -> None:
+        """A large file of so many bytes comes next."""
+        large = size >= LARGE_FILE_BYTES
+        self._dense_target = LARGE_DENSE_TARGET_BYTES if large else DENSE_FRAME_TARGET_BYTES
+
     def end_file(self) -> None:
         """A large file is stored: what comes next gets dense frames of its own.
 
         When one of two files goes, a frame that holds both stays.
         """
+        self._dense_target = DENSE_FRAME_TARGET_BYTES
         tail = self._open.get((DATA, True))
         if tail is not None and tail.size >= DENSE_TAIL_BYTES:
             self.close_frame(DATA, True)

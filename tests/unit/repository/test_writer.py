@@ -17,7 +17,13 @@ from kluis.repository import packer
 from kluis.repository.access import Repository
 from kluis.repository.index import load_index
 from kluis.repository.reader import FrameReader
-from kluis.repository.writer import DENSE_FRAME_TARGET_BYTES, FRAME_TARGET_BYTES, PLACE
+from kluis.repository.writer import (
+    DENSE_FRAME_TARGET_BYTES,
+    FRAME_TARGET_BYTES,
+    LARGE_DENSE_TARGET_BYTES,
+    LARGE_FILE_BYTES,
+    PLACE,
+)
 from tests.repositories import make_place
 
 KIB = 1 << 10
@@ -159,6 +165,22 @@ def test_large_files_that_cannot_be_compressed_share_no_frame(session: BackupSes
         frames.append({extent.n for _, extent in found})
     assert not frames[0] & frames[1]
     assert not frames[1] & frames[2]
+
+
+def test_a_very_large_file_has_larger_dense_frames(
+    repository: Repository, session: BackupSession
+) -> None:
+    writer, noise = session.writer, os.urandom(4 * MIB)
+    for size in (LARGE_FILE_BYTES, LARGE_FILE_BYTES - 1):
+        writer.begin_file(size)
+        writer.store(DATA, noise, ends(len(noise)), (len(noise),))
+        writer.end_file()
+        noise = os.urandom(4 * MIB)
+    writer.flush()
+    index = load_index(repository.storage, repository.session, repository.ledger.state)
+    sizes = list(index.runs[session.run.id].plain)
+    assert LARGE_DENSE_TARGET_BYTES <= max(sizes) < LARGE_DENSE_TARGET_BYTES + 20_000
+    assert sum(size < 2 * DENSE_FRAME_TARGET_BYTES for size in sizes) >= 4 * MIB // 140_000
 
 
 def test_what_was_added_since_is_counted_once(session: BackupSession) -> None:

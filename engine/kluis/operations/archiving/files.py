@@ -155,6 +155,7 @@ class FileArchiver:
             return None
         with opened:
             builder = self._builder()
+            self.writer.begin_file(opened.size)
             try:
                 done = 0
                 for start, end in opened.data_ranges():
@@ -170,6 +171,8 @@ class FileArchiver:
             except OSError as failure:
                 self.report(Problem(path, "read", failure.errno or errno.EIO))
                 return None
+            finally:
+                self.writer.end_file()
             if change is not Change.NONE:
                 self.report(Problem(path, "read", CHANGED_MEANWHILE))
             extras = extras_of(
@@ -177,7 +180,6 @@ class FileArchiver:
                 lambda what, number: self.report(Problem(path, what, number)),
             )
             self.teller.ahead(path, 1, 0)
-            self.writer.end_file()
             return StoredFile(
                 builder.finish(),
                 frozenset(builder.frames),
