@@ -34,9 +34,18 @@ def _output(argv: Sequence[str]) -> Output:
     from kluis_cli.output import Output
 
     before_words = argv[: argv.index("--")] if "--" in argv else argv
-    return Output(
-        sys.stdout.buffer, sys.stderr.buffer, as_json="--json" in before_words, verbosity=0
-    )
+    as_json = "--json" in before_words
+    output = Output(sys.stdout.buffer, sys.stderr.buffer, as_json=as_json, verbosity=0)
+    output.stdout_is_data = as_json and _dumps_to_stdout(before_words)
+    return output
+
+
+def _dumps_to_stdout(words: Sequence[str]) -> bool:
+    """As far as that can be told before the command line is understood."""
+    from kluis_cli.parser import VERB_MODULES
+
+    verb = next((word for word in words if word in VERB_MODULES), "")
+    return verb == "dump" and not any(word.startswith(("-t", "--target")) for word in words)
 
 
 def _run(argv: list[str], output: Output) -> int:
@@ -51,7 +60,7 @@ def _run(argv: list[str], output: Output) -> int:
     args = profiles.apply(parser, argv, os.environ)
     if "run" not in args:
         parser.error("no verb was given")
-    output.as_json = getattr(args, "json", False)
+    output.as_json, output.stdout_is_data = getattr(args, "json", False), False
     output.verbosity = -1 if getattr(args, "quiet", False) else getattr(args, "verbose", 0)
     session = Session(args, output, os.environ)
     _hear_signals()
@@ -136,7 +145,8 @@ def _last_words(output: Output, status: int) -> int:
         output.failure = error.strerror or str(error)
     output.flush()
     if output.failure:
-        output.say(f"kluis: standard output: {output.failure}; what it got is incomplete")
+        problem = f"standard output: {output.failure}; what it got is incomplete"
+        output.error(KluisError(problem))
     if output.closed:  # or Python would try again at exit, and complain
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return FAILED_STATUS if output.failure and status == 0 else status

@@ -37,6 +37,8 @@ class Output:
     def __init__(self, stdout: Stream, stderr: Stream, *, as_json: bool, verbosity: int) -> None:
         self.as_json = as_json
         self.verbosity = verbosity
+        self.stdout_is_data = False
+        """Events go to standard error then, and no words, so that scripts can read it."""
         self.closed = False
         self.failure = ""
         """Why standard output takes nothing any more, unless its reader just went away."""
@@ -49,7 +51,11 @@ class Output:
         import json
 
         record = {"schema": SCHEMA, "message_type": message_type, **fields}
-        self._write(json.dumps(record).encode() + b"\n")
+        data = json.dumps(record).encode() + b"\n"
+        if self.stdout_is_data:
+            self._write_stderr(data)
+            return
+        self._write(data)
         if flush:
             self.flush()
 
@@ -63,12 +69,9 @@ class Output:
             self.line(text)
 
     def say(self, text: str) -> None:
-        """Words for a person, on standard error."""
-        try:
-            self._stderr.write(text.encode("utf-8", "surrogateescape") + b"\n")
-            self._stderr.flush()
-        except OSError:  # nobody is there to tell
-            return
+        """Words for a person, on standard error, unless that has events."""
+        if not (self.as_json and self.stdout_is_data):
+            self._write_stderr(text.encode("utf-8", "surrogateescape") + b"\n")
 
     def problem(self, problem: Problem) -> None:
         """Says, once, what could not be read, written or set."""
@@ -113,6 +116,13 @@ class Output:
             return False
         self._said.add(thing)
         return True
+
+    def _write_stderr(self, data: bytes) -> None:
+        try:
+            self._stderr.write(data)
+            self._stderr.flush()
+        except OSError:  # nobody is there to tell
+            return
 
     def _write(self, data: bytes) -> None:
         if not self.closed:

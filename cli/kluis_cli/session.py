@@ -51,8 +51,9 @@ class Session:
         return Credentials(passphrase=access.ask(question, twice=True))
 
     def open(self) -> Repository:
-        """The repository, opened; says so if it went back since this client saw it."""
+        """The repository, opened; says so if it went back, or if that could not be noticed."""
         repository = self._open()
+        repository.tell_of_cache(lambda trouble: self.output.warning(trouble, "cache"))
         for regression in repository.regressions:
             self.output.warning(regression, "went_back")
         return repository

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from kluis.results import DumpResult
     from kluis_cli.session import Session
 
+DESCRIPTION = """Print a file, or a folder as an archive.
+
+Standard output is the file itself, so with --json the events go to standard
+error, one a line and no words beside them. With --target they go to standard
+output, as those of every other verb."""
+
 
 def add(verbs: Verbs) -> None:
     parser = add_verb(
@@ -30,6 +36,7 @@ def add(verbs: Verbs) -> None:
         kluis dump latest /home/ann --archive zip --target ann.zip
         """,
     )
+    parser.description = DESCRIPTION
     parser.add_argument("snapshot", metavar="ID[:PATH]", help="a snapshot, latest or latest~1")
     parser.add_argument("file", nargs="?", metavar="PATH", help="the file or folder")
     parser.add_argument(
@@ -126,8 +133,8 @@ class _NewFile:
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
-    session.output.as_json = False  # standard output is the file itself
     if args.target is None:
+        session.output.stdout_is_data = True
         status = _dump(args, session, _StandardOutput(sys.stdout.buffer))
         sys.stdout.buffer.flush()
         return status

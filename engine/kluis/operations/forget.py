@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -12,7 +12,7 @@ from kluis.events import Context, DamageFound, Warning_
 from kluis.format import names
 from kluis.format.ledger import Event, Forgotten, Unforgotten
 from kluis.listing import SnapshotInfo
-from kluis.options import ForgetOptions, SnapshotFilter
+from kluis.options import ForgetOptions, GroupKey, SnapshotFilter
 from kluis.repository import retention
 from kluis.repository.access import Repository
 from kluis.repository.available import missing_frames
@@ -167,7 +167,7 @@ def _decide_group(
     if ruled and not stays and not options.allow_remove_all:
         those = "the only snapshot" if len(ruled) == 1 else f"any of the {len(ruled)} snapshots"
         raise KluisError(
-            f"the policy would not keep {those} of {_named(group)}, so "
+            f"the policy would not keep {those} {_named(group, options.group_by)}, so "
             "nothing was forgotten. Next: kluis forget --dry-run with other rules, or "
             "--unsafe-allow-remove-all if they are all to go"
         )
@@ -187,12 +187,17 @@ def _decide_group(
     choice.runs += [item.mark.run for item in members if not why[item.mark.run]]
 
 
-def _named(group: Group) -> str:
-    parts = [f"host {group.host}"] if group.host else []
-    parts += [f"tags {', '.join(group.tags)}"] if group.tags else []
+def _named(group: Group, keys: Sequence[GroupKey]) -> str:
+    """`of host h, paths /a`, `without tags`: what its snapshots have in common and what not."""
     paths = ", ".join(path.decode("utf-8", "backslashreplace") for path in group.paths)
-    parts += [f"paths {paths}"] if paths else []
-    return ", ".join(parts) or "this repository"
+    if group.path_group and not paths:
+        paths = "that this key cannot read"
+    shared = {"host": group.host, "tags": ", ".join(group.tags), "paths": paths}
+    having = ", ".join(f"{key} {shared[key]}" for key in keys if shared[key])
+    lacking = " and ".join(key for key in keys if not shared[key])
+    parts = [f"of {having}"] if having else []
+    parts += [f"without {lacking}"] if lacking else []
+    return " ".join(parts) or "of this repository"
 
 
 def _bring_back(repository: Repository, options: ForgetOptions) -> ForgetResult:

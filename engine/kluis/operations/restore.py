@@ -159,7 +159,7 @@ class _Walk:
         options, outcome = self._options, self._outcome
         there = _is_there(outcome.target)
         if there or not options.dry_run:
-            rights = TargetOptions(options.privileged)
+            rights = TargetOptions(options.privileged, finished=start.folder is not None)
             self._target = stack.enter_context(Target(outcome.target, rights, outcome.problem))
         comparer = Comparer(self._trees, ChunkLists(self._trees), self._check)
         if self._target is not None and not options.dry_run:
@@ -182,13 +182,14 @@ class _Walk:
             self._target.complete()
 
     def _begin(self, start: Start, fresh: bool) -> None:
-        """The first level: the target, which gets metadata if it is new, or what was backed up."""
+        """The first level: the target, which gets metadata if a restore made it, or in place."""
         top = Level(0, None, chosen=True, covered=self._is_covered(start.path), fresh=fresh)
         top.made = True
         if self._target is not None:
             top.place(self._target.make_folder(b"", replace=False))
             top.folds = self._target.may_fold(b"")
-        if start.folder is not None and (fresh or self._options.in_place):
+        unfinished = self._target is not None and self._target.unfinished
+        if start.folder is not None and (fresh or unfinished or self._options.in_place):
             owners = self._translate(start.folder.tree.users, start.folder.tree.groups)
             top.wanted = metadata_of(start.folder.entry, owners)
         self._levels.append(top)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from io import BufferedReader
 from typing import Self
 
-from kluis.errors import FormatError, NoRepositoryError, NotFoundError, PasswordError, StorageError
+from kluis.errors import FormatError, NoRepositoryError, NotFoundError, PasswordError
 from kluis.format import crypt, domain, keyring, names, store
 from kluis.format.store import Store
 from kluis.options import Credentials
@@ -50,6 +50,12 @@ class Repository:
 
     def _has_twin(self, epoch: int) -> bool:
         return bool(read_or_none(self.storage, names.twin(names.keyring(epoch))))
+
+    def tell_of_cache(self, tell: Callable[[str], None]) -> None:
+        """`tell` hears why this client's cache takes nothing, now and again on `close`."""
+        self.cache.tell = tell
+        if self.cache.trouble:
+            tell(self.cache.trouble)
 
     def open_file(self, snapshot: str, path: str | bytes | os.PathLike[str]) -> BufferedReader:
         """A stored file, readable and seekable, its bytes checked as they are read."""
@@ -162,15 +168,10 @@ def open_with(
     ledger.read()
     cache = ClientCache(cache_folder, identity.vault, identity.store)
     ledger.settled = cache.read(SETTLED) or b""
-    ledger.on_settled = partial(_keep_settled, cache)
+    ledger.on_settled = partial(cache.write, SETTLED)  # lost, it costs two syncs
     repository = Repository(storage, identity, session, ledger, cache, surroundings)
     repository.regressions = tuple(_regressions(repository))
     return repository
-
-
-def _keep_settled(cache: ClientCache, digest: bytes) -> None:
-    with suppress(StorageError):  # lost, it costs two syncs and nothing else
-        cache.write(SETTLED, digest)
 
 
 def _regressions(repository: Repository) -> list[str]:

@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from kluis._native.table import Table
-from kluis.errors import StorageError
 from kluis.format.frame import DATA
 from kluis.format.ledger import PackName
 from kluis.format.segment import Segment
@@ -19,9 +18,12 @@ from kluis.repository.cache import ClientCache
 from kluis.repository.index import NOWHERE, Index
 from kluis.repository.state import LedgerState
 from kluis.storage.alive import Exclusive
+from kluis.storage.spare import UNWRITABLE
 
 UNKNOWN = 0xFFFFFFFF
 LEARNED = "learned"
+# Names of tables that die with this process, which may open several one after the other.
+_unkept_numbers = itertools.count()
 _RECORD = struct.Struct("<16sIIII")
 _LEARNED = struct.Struct("<16sI")
 
@@ -33,12 +35,15 @@ class DedupCache:
     table: Table
     cache: ClientCache
     runs: list[bytes]
-    lock: Exclusive
+    lock: Exclusive | None
     temporary: bool = False
+    # A run's number could not be kept: what the table learns dies with this process.
+    unkept: bool = False
     # Of each run all frames below this number are in the table, as far as they were listed.
     learned: dict[bytes, int] = field(default_factory=dict)
     numbers: dict[bytes, int] = field(default_factory=dict)
     packed: bytes = b""  # `runs`, back to back
+    lost_table: Table | None = None  # the one that was there before, if it may not be used
     # False: new runs are not remembered, as after a dry run nobody asks for them.
     keeps_runs: bool = True
 
@@ -53,9 +58,18 @@ class DedupCache:
             known = self.numbers[run] = len(self.runs)
             self.runs.append(run)
             self.packed += run
-            if self.keeps_runs and not self.temporary:
-                self.cache.keep_runs(self.runs)
+            if self.keeps_runs and not self.temporary and not self.unkept:
+                self._keep_runs()
         return known
+
+    def _keep_runs(self) -> None:
+        """Keeps the numbers, or makes sure that the next process begins with an empty table."""
+        if self.cache.keep_runs(self.runs):
+            return
+        self.unkept = True
+        if not self.cache.drop(LEARNED):
+            # Its files could outlive the numbers that they mean, so nothing is added to it.
+            self.lost_table, self.table = self.table, _unkept_table(self.cache)
 
     def record(self, hash16: bytes, extent: Extent) -> bytes:
         """A table entry for a chunk at a place."""
@@ -64,10 +78,14 @@ class DedupCache:
     def close(self) -> None:
         """Forgets what is not durable, and lets the next process in."""
         self.table.discard_pending()
-        if self.temporary:
-            self.table.clear()
+        if self.temporary or self.unkept:
+            with suppress(OSError):  # where LEARNED is gone, it is cleared before it is used
+                self.table.clear()
         self.table.close()
-        self.lock.close()
+        if self.lost_table is not None:
+            self.lost_table.close()
+        if self.lock is not None:
+            self.lock.close()
 
     def allow(self, usable: dict[bytes, bytes]) -> None:
         """From now on only these frames (run -> bitmap by number) may be reused."""
@@ -92,35 +110,48 @@ class DedupCache:
     def keep(self, learned: dict[bytes, int]) -> None:
         """Keeps what was learned; a run whose number is not kept is read again by the next one."""
         self.learned.update(learned)
-        if self.temporary:
+        if self.temporary or self.unkept:
             return
         parts = [_LEARNED.pack(run, count) for run, count in sorted(self.learned.items())]
-        # Where the cache cannot be written (a full disk, say), the next run reads it all again.
-        with suppress(OSError, StorageError):
+        try:
             self.table.flush()
             self.cache.write(LEARNED, b"".join(parts))
+        except OSError as error:  # a full disk, say: the next run reads it all again
+            self.cache.lose(error)
 
 
 def open_dedup(cache: ClientCache) -> DedupCache:
     """The cache as the last run left it; empty if it is gone.
 
     While another process of this client uses it, this one works with an empty one of its
-    own: local numbers of runs must never mean two things.
+    own: local numbers of runs must never mean two things. So it does where nothing can be kept.
     """
-    lock = cache.lock_table()
-    if not lock.held:
+    if not cache.takes_files():
+        return DedupCache(_unkept_table(cache), cache, [], None, True)
+    try:
+        lock = cache.lock_table()
+        return _kept_dedup(cache, lock) if lock.held else _spare_dedup(cache, lock)
+    except OSError as error:
+        cache.lose(error)
+        return DedupCache(_unkept_table(cache), cache, [], None, True)
+
+
+def _kept_dedup(cache: ClientCache, lock: Exclusive) -> DedupCache:
+    try:
+        runs, learned = cache.runs(), _read_learned(cache)
+        table = Table(cache.table_folder())
+        if not runs or not learned or not len(table):
+            table.clear()
+            runs, learned = [], {}
+    except OSError:
         lock.close()
-        return _spare_dedup(cache)
-    runs, learned = cache.runs(), _read_learned(cache)
-    table = Table(cache.table_folder())
-    if not runs or not learned or not len(table):
-        table.clear()
-        runs, learned = [], {}
+        raise
     return DedupCache(table, cache, runs, lock, learned=learned)
 
 
-def _spare_dedup(cache: ClientCache) -> DedupCache:
+def _spare_dedup(cache: ClientCache, taken: Exclusive) -> DedupCache:
     """An empty one in the first place that no living process has taken."""
+    taken.close()
     for place in itertools.count():
         lock = Exclusive(f"{cache.folder}/spare-{place}.lock")
         if lock.held:
@@ -129,6 +160,13 @@ def _spare_dedup(cache: ClientCache) -> DedupCache:
             return DedupCache(table, cache, [], lock, True)
         lock.close()
     raise AssertionError("numbers do not end")
+
+
+def _unkept_table(cache: ClientCache) -> Table:
+    """An empty one that lasts as long as this process; in memory where nothing can be written."""
+    with suppress(OSError):
+        return Table(f"{cache.spare.path}/{next(_unkept_numbers)}")
+    return Table(UNWRITABLE)
 
 
 def _read_learned(cache: ClientCache) -> dict[bytes, int]:

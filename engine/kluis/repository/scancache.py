@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import zstandard
 
-from kluis.errors import FormatError, StorageError
+from kluis.errors import FormatError, KluisError
 from kluis.format.codec import Reader, Writer, expand_small, read_list
 from kluis.format.crypt import DIGEST_BYTES, RUN_BYTES
 from kluis.format.extent import EXTENT_BYTES, pack_extent, unpack_extents
@@ -140,6 +140,10 @@ def _decode(record: JournalRecord) -> Remembered:
         at = end
     content = Content(tree[0], tree[1], places, tree[2])
     return Remembered(record, fingerprint, racy, Tally(files, others, size), content, uses)
+
+
+class _OvertakenError(Exception):
+    """Another process of this client has put its own journal in the place of the one read."""
 
 
 class ScanCache:
@@ -269,7 +273,7 @@ class ScanCache:
             first = again.next()
             if first is None or first.head != self._old_mark:
                 writer.discard()
-                raise OSError("another process of this client has put its own journal here")
+                raise _OvertakenError
             while (record := again.next()) is not None and record.key < key:
                 body = again.body(record)
                 if body is None:
@@ -282,9 +286,11 @@ class ScanCache:
         """A cache that cannot be written (a full disk, say) is none: that costs time only."""
         try:
             yield
-        except OSError:
+        except (OSError, KluisError, _OvertakenError) as error:
             self._drop()
             self._mark = None
+            if not isinstance(error, _OvertakenError):
+                self._cache.lose(error)
 
     def _drop_abandoned(self) -> None:
         """Removes what processes that died were writing."""
@@ -306,7 +312,7 @@ class ScanCache:
         if self._reader is not None:
             self._reader.close()
         if head is not None and self._mark is not None:
-            with self._giving_up(), suppress(StorageError):
+            with self._giving_up():
                 self._finish(self._mark, head)
         self._drop()
 

@@ -95,7 +95,8 @@ def apply(place: Place, wanted: Metadata, privileged: bool, failed: Failed) -> N
     """Sets all but the flags of FINAL_FLAGS; calls `failed` for each thing that cannot be set.
 
     Setuid, setgid and capabilities of a file only if `privileged`, and never for an
-    owner that could not be set.
+    owner that could not be set. Of an object that was there only what differs is set: the
+    system refuses to set anything of one that may not be changed (`chattr +i`).
     """
     mode = wanted.mode & PERMISSION_BITS
     is_folder = place.kind == stat.S_IFDIR
@@ -110,8 +111,10 @@ def apply(place: Place, wanted: Metadata, privileged: bool, failed: Failed) -> N
     _set_xattrs(place, xattrs, failed)
     if place.kind != stat.S_IFLNK:
         _set_mode(place, mode, failed)
-    _try("times", failed, lambda: _set_times(place, wanted))
-    _set_flags(place, wanted.attributes & RESTORABLE_FLAGS & ~FINAL_FLAGS, failed)
+    is_now = divmod(place.status.st_mtime_ns, 1_000_000_000)
+    if place.fresh or is_now != (wanted.mtime_s, wanted.mtime_ns):
+        _try("times", failed, lambda: _set_times(place, wanted))
+    _set_flags(place, wanted.attributes & RESTORABLE_FLAGS, failed)
 
 
 def set_final_flags(descriptor: int, attributes: int, failed: Failed) -> None:
@@ -119,7 +122,9 @@ def set_final_flags(descriptor: int, attributes: int, failed: Failed) -> None:
 
     def change() -> None:
         now = scatter.get_flags(descriptor)
-        scatter.set_flags(descriptor, now | (attributes & FINAL_FLAGS))
+        after = now | (attributes & FINAL_FLAGS)
+        if after != now:
+            scatter.set_flags(descriptor, after)
 
     _try("flags", failed, change)
 
@@ -152,11 +157,19 @@ def _set_xattrs(place: Place, wanted: Mapping[bytes, bytes], failed: Failed) -> 
     number = 0
     for name, value in wanted.items():
         try:
-            os.setxattr(place.address, name, value)
+            if place.fresh or not _has_xattr(place, name, value):
+                os.setxattr(place.address, name, value)
         except OSError as failure:
             number = failure.errno or errno.EIO
     if number:
         failed("xattr", number)
+
+
+def _has_xattr(place: Place, name: bytes, value: bytes) -> bool:
+    try:
+        return os.getxattr(place.address, name) == value
+    except OSError:
+        return False
 
 
 def _remove_others(place: Place, wanted: Mapping[bytes, bytes], failed: Failed) -> None:
@@ -175,6 +188,9 @@ def _remove_others(place: Place, wanted: Mapping[bytes, bytes], failed: Failed) 
 
 def _set_mode(place: Place, mode: int, failed: Failed) -> None:
     """Calls `failed` with `NOT_KEPT` if the file system takes the call for a wish."""
+    # An owner or an ACL that was set just now may have changed it.
+    if not place.fresh and os.fstat(place.descriptor).st_mode & PERMISSION_BITS == mode:
+        return
     try:
         os.chmod(place.address, mode)
     except OSError as failure:
@@ -195,13 +211,17 @@ def _set_times(place: Place, wanted: Metadata) -> None:
         os.utime(place.address, ns=(moment, moment))
 
 
-def _set_flags(place: Place, wanted: int, failed: Failed) -> None:
-    """Leaves the flags alone that describe how the file is stored."""
+def _set_flags(place: Place, attributes: int, failed: Failed) -> None:
+    """Leaves the flags alone that describe how the file is stored.
+
+    Those of FINAL_FLAGS are not set here, only left where they are wanted.
+    """
+    wanted = attributes & ~FINAL_FLAGS
     if place.kind not in (stat.S_IFREG, stat.S_IFDIR) or (place.fresh and not wanted):
         return
     try:
         now = scatter.get_flags(place.descriptor)
-        after = (now & ~RESTORABLE_FLAGS) | wanted
+        after = (now & ~RESTORABLE_FLAGS) | wanted | (now & attributes & FINAL_FLAGS)
         if now != after:
             scatter.set_flags(place.descriptor, after)
     except OSError as failure:

@@ -18,7 +18,6 @@ from types import TracebackType
 from typing import Self
 
 from kluis._native import scan, scatter
-from kluis.errors import KluisError, NoSpaceError
 from kluis.frozen import frozen
 from kluis.source import records as listing
 from kluis.source import setting
@@ -43,6 +42,7 @@ from kluis.source.read import File, open_file
 from kluis.source.removing import remove
 from kluis.source.setting import Metadata, Owners, Place
 from kluis.source.specials import Modes, make_node, needs_privilege, refusal
+from kluis.source.targetroot import is_unfinished, open_root
 
 __all__ = ["Metadata", "Owners", "Placed", "SmallBatch", "Target", "TargetOptions"]
 
@@ -56,6 +56,8 @@ class TargetOptions:
 
     privileged: bool = False
     """Device nodes, and setuid, setgid and capabilities of files."""
+    finished: bool = False
+    """A target that is made gets metadata at the end; until then a mode of its own."""
 
 
 class Target:
@@ -71,17 +73,9 @@ class Target:
         self.path = absolute(path)
         self._options = options
         self._report = report
-        try:
-            os.makedirs(self.path, exist_ok=True)
-            root = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as failure:
-            full = failure.errno in (errno.ENOSPC, errno.EDQUOT)
-            a_file = failure.errno in (errno.EEXIST, errno.ENOTDIR)
-            why = "it is or lies below a file; a folder is needed" if a_file else failure.strerror
-            raise (NoSpaceError if full else KluisError)(
-                f"the target {os.fsdecode(self.path)!r} cannot be used: {why}; "
-                "nothing was restored; choose another --target"
-            ) from failure
+        root = open_root(self.path, options.finished)
+        self.unfinished = is_unfinished(root)
+        """It is still as a restore made it, this one or one that was interrupted."""
         self._folders = Folders(root)
         self._files = OpenFiles(self._folders)
         self._folding = Folding()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -21,13 +22,18 @@ class AliveMark:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
 
+    @classmethod
+    def unseen(cls) -> Self:
+        """One that nobody sees, for where no file can be made."""
+        mark = cls.__new__(cls)
+        mark._path, mark._descriptor = "", -1
+        return mark
+
     def close(self) -> None:
-        """Takes the mark away."""
+        """Takes the mark away; where it has to stay, it is that of a process that is gone."""
         if self._descriptor >= 0:
-            try:
+            with suppress(OSError):
                 os.unlink(self._path)
-            except FileNotFoundError:
-                pass
             os.close(self._descriptor)
             self._descriptor = -1
 
@@ -39,11 +45,13 @@ class AliveMark:
 
 
 def is_alive(path: str) -> bool:
-    """True if the process that made the mark still runs."""
+    """True if the process that made the mark still runs, or if nobody can tell."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
+    except PermissionError:
+        return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -79,6 +79,24 @@ class Between(Calls):
     def entries(self, fd: int) -> list[tuple[str, os.stat_result]]:
         return self.around("entries", lambda: self.inner.entries(fd))
 
+    def names(self, fd: int) -> list[tuple[str, bool]]:
+        return self.around("names", lambda: self.inner.names(fd))
+
+    def peek(self, fd: int) -> None:
+        return self.around("peek", lambda: self.inner.peek(fd))
+
+    def uncache(self, fd: int) -> None:
+        return self.around("uncache", lambda: self.inner.uncache(fd))
+
+    def block_device(self, fd: int) -> str | None:
+        return self.around("block_device", lambda: self.inner.block_device(fd))
+
+    def is_device(self, path: str) -> bool:
+        return self.around("is_device", lambda: self.inner.is_device(path))
+
+    def is_direct(self, fd: int) -> bool:
+        return self.around("is_direct", lambda: self.inner.is_direct(fd))
+
     def space(self, fd: int) -> os.statvfs_result:
         return self.around("space", lambda: self.inner.space(fd))
 

@@ -68,10 +68,31 @@ def explain(error: OSError, action: str, name: str, location: str) -> KluisError
 def explain_root(error: OSError, location: str) -> KluisError:
     """The error to raise when the storage's own folder cannot be opened or made."""
     if error.errno == errno.ENOENT:
+        refused = _not_listed(location)
+        if refused is not None:
+            return explain(refused, "list the folder above", "this one", location)
         return NotFoundError(f"there is no folder {location}")
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return NotFoundError(f"{location} is or lies below a file; a folder is needed there")
     return explain(error, "open", "", location)
+
+
+def _not_listed(path: str) -> OSError | None:
+    """What the nearest folder above says, if it cannot be listed: then nothing is known of `path`.
+
+    Drivers outside of the kernel take what they cannot read for empty.
+    """
+    while path != os.path.dirname(path):
+        path = os.path.dirname(path)
+        try:
+            with os.scandir(path) as entries:
+                next(entries, None)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            return error if error.errno != errno.EACCES else None
+        break
+    return None
 
 
 def shown(path: str) -> str:
@@ -82,8 +103,8 @@ def shown(path: str) -> str:
 def gone(what: str, location: str) -> MediumGoneError:
     """The error for a storage whose medium is not there any more."""
     return MediumGoneError(
-        f"{what}: the medium is not connected any more, or another lies in its place;"
-        f" connect it again at {location} and repeat the command"
+        f"{what}: the medium is not connected any more, or another lies in its place; nothing in"
+        f" the repository is judged by that; connect it again at {location} and repeat the command"
     )
 
 

@@ -33,6 +33,7 @@ from kluis.storage.base import (
 from kluis.storage.calls import Calls
 from kluis.storage.claim import Claim
 from kluis.storage.folders import Folders, make_path, parent
+from kluis.storage.presence import Presence
 from kluis.surroundings import Machine, Surroundings
 
 # A write below this is gathered with its neighbours: on FUSE each is a request of its own.
@@ -76,6 +77,7 @@ class LocalStorage(Storage):
             self._folders = Folders(self._calls.root(self.path), self._calls, durable=durable)
         except OSError as error:
             raise explain.explain_root(error, self.location) from error
+        self._presence = Presence(self.path, self._calls, self._folders, self._surroundings)
         self._claim = Claim(self._calls, self._surroundings, self._folders.root)
 
     @classmethod
@@ -136,17 +138,22 @@ class LocalStorage(Storage):
                     f"{name} in {self.location} has {size} bytes, and no such object has more than"
                     f" {limit}: damaged or foreign"
                 )
-            return self._pread(fd, size, 0)
+            data = self._pread(fd, size, 0)
+            self._presence.noted(name, size, 0)
+            return data
 
     def ranges(self, name: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         for offset, length in ranges:
             check_range(offset, length)
         with self._reading(name) as (fd, size):
             # Never more than is there: a length may come from damaged bytes.
-            return [
+            found = [
                 self._pread(fd, max(0, min(length, size - offset)), offset)
                 for offset, length in ranges
             ]
+            if ranges and found[0]:
+                self._presence.noted(name, size, ranges[0][0])
+            return found
 
     def size(self, name: str) -> int:
         with self._at("look at", name) as (last, at):
@@ -233,16 +240,7 @@ class LocalStorage(Storage):
         try:
             yield
         except OSError as error:
-            if error.errno in (errno.ENOENT, errno.EIO) and not self._connected():
-                raise explain.gone(f"cannot {action} {name}", self.location) from error
-            raise explain.explain(error, action, name, self.location) from error
-
-    def _connected(self) -> bool:
-        """Whether the path still leads to the folder that was opened."""
-        try:
-            return os.path.samestat(os.stat(self.path), os.fstat(self._folders.root))
-        except OSError:
-            return False
+            raise self._presence.explain(error, action, name) from error
 
     @contextmanager
     def _at(self, action: str, name: str) -> Iterator[tuple[str, int]]:

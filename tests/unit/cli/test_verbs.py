@@ -163,6 +163,32 @@ def test_dump(run: Run, twice: Path, tmp_path: Path) -> None:
     assert (again.status, target.read_text()) == (1, "one\ntwo\n")
 
 
+def test_events_of_a_dump_stand_alone_on_standard_error(
+    run: Run, twice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = str(twice / "books.txt")
+
+    def refused(*words: str) -> tuple[int, str]:
+        done = run(*words)
+        (event,) = Done(0, done.err.encode(), "").events
+        assert done.out == b""
+        assert (event["message_type"], event["fatal"]) == ("error", True)
+        assert event["exit_status"] == done.status
+        return done.status, event["code"]
+
+    assert refused("dump", "latest", "/never", "--json") == (1, "not_found")
+    assert refused("dump", "--json") == refused("--json", "dump", "latest", "") == (2, "usage")
+    assert refused("dump", "latest", book, "--json", "-r", str(tmp_path)) == (10, "no_repository")
+    good = run("dump", "latest", book, "--json")
+    assert good == Done(0, b"one\ntwo\n", "")
+    apart = run("dump", "latest", "/never", "--json", "--target", str(tmp_path / "new"))
+    assert apart.events[0]["code"] == "not_found"
+    assert apart.err.startswith("kluis: ")
+    monkeypatch.setenv("KLUIS_PASSWORD", "wrong")
+    assert refused("dump", "latest", book, "--json") == (12, "password")
+    assert [event["code"] for event in run("snapshots", "--json").events] == ["password"]
+
+
 @pytest.mark.parametrize("words", [("dump", "latest", "/"), ("--version",), ("snapshots",)])
 def test_a_full_or_deaf_standard_output_makes_no_traceback(
     words: tuple[str, ...], run: Run, twice: Path

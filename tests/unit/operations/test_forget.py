@@ -12,6 +12,7 @@ from kluis.operations.snapshots import snapshots
 from kluis.options import (
     UNLIMITED_COUNT,
     ForgetOptions,
+    GroupKey,
     KeepPolicy,
     PruneOptions,
     SnapshotFilter,
@@ -218,3 +219,31 @@ def test_forget_and_prune_in_one_call(place: Place) -> None:
     assert result.prune is not None
     assert result.prune.plan.snapshots_doomed == result.forgotten
     assert len(listed(place)) == 1
+
+
+@pytest.mark.parametrize(
+    ("group_by", "said"),
+    [
+        (("tags",), "any of the 2 snapshots without tags, so"),
+        (("host", "tags"), "any of the 2 snapshots of host box without tags, so"),
+        (("host",), "any of the 2 snapshots of host box, so"),
+        ((), "any of the 2 snapshots of this repository, so"),
+    ],
+)
+def test_a_refusal_names_the_group_also_by_what_it_lacks(
+    place: Place, group_by: tuple[GroupKey, ...], said: str
+) -> None:
+    days_of_snapshots(place, 2)
+    options = ForgetOptions(policy=KeepPolicy(tags=(("never",),)), group_by=group_by)
+    with pytest.raises(KluisError, match=said):
+        done(place, options)
+
+
+def test_a_refusal_names_host_tags_and_paths(place: Place) -> None:
+    place.backup(START_NS, tags=("a", "b"))
+    options = ForgetOptions(
+        policy=KeepPolicy(tags=(("never",),)), group_by=("host", "tags", "paths")
+    )
+    said = f"the only snapshot of host box, tags a, b, paths {place.source}, so"
+    with pytest.raises(KluisError, match=said):
+        done(place, options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,13 @@ from kluis.format.names import parse_pack
 from kluis.operations.dump import dump
 from kluis.operations.ls import ls
 from kluis.operations.restore import restore
-from kluis.options import Credentials, DumpOptions, LsOptions, RestoreOptions
+from kluis.operations.verify import verify
+from kluis.options import Credentials, DumpOptions, LsOptions, RestoreOptions, VerifyOptions
 from kluis.repository.access import Repository, open_repository
 from kluis.repository.files import open_file
 from kluis.repository.rebuild import rebuild_pack
 from kluis.storage.between import Between
+from kluis.storage.faulty import Fault, FaultyCalls
 from kluis.storage.local import LocalStorage
 from tests.integration.source_copy import portrait
 from tests.repositories import PASSPHRASE, Place
@@ -86,7 +89,8 @@ def test_a_pack_that_the_medium_refuses_is_as_good_as_damaged(
     assert (result.problems, result.damages) == ((), ())
     assert portrait(bytes(tmp_path / "out")) == portrait(bytes(place.source))
     warnings = [event for event in place.told if isinstance(event, Warning_)]
-    assert [warning.code for warning in warnings] == ["rebuilt", "rebuilt"]  # by dump too
+    assert {warning.code for warning in warnings} == {"rebuilt"}
+    assert len(warnings) == 3  # by restore, dump and ls
     assert all(pack in warning.message for warning in warnings)
     assert (dumped.damages, dumped.files) == ((), 12)
 
@@ -113,6 +117,34 @@ def test_a_medium_that_is_gone_damages_nothing(place: Place, tmp_path: Path) -> 
     options = RestoreOptions(path=place.path(), target=bytes(tmp_path / "out"))
     with refusing(place, {pack}, errno.ENODEV) as repository, pytest.raises(MediumGoneError):
         restore(repository, options, place.context())
+    assert not [event for event in place.told if isinstance(event, DamageFound | Warning_)]
+
+
+@pytest.mark.parametrize("action", ["restore", "verify"])
+def test_a_medium_that_gives_nothing_from_some_read_on_damages_nothing(
+    place: Place, tmp_path: Path, action: str
+) -> None:
+    """Wherever it is pulled out, with the error that a bad place gives."""
+
+    def act(calls: FaultyCalls) -> None:
+        storage = LocalStorage(place.location, calls=calls)
+        keys, cache = Credentials(PASSPHRASE), str(tmp_path / "cache")
+        with open_repository(storage, keys, cache, place.clock) as repository:
+            if action == "restore":
+                options = RestoreOptions(path=place.path(), target=bytes(tmp_path / "out"))
+                result = restore(repository, options, place.context())
+                assert result.exit_status == 0
+            else:
+                assert verify(repository, VerifyOptions(level=2), place.context()).exit_status == 0
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        shutil.rmtree(tmp_path / "cache")
+
+    act(healthy := FaultyCalls())
+    reads = healthy.count["read"]
+    assert reads > 15
+    for first in range(reads):
+        with pytest.raises(MediumGoneError, match="nothing in the repository is judged"):
+            act(FaultyCalls([Fault("read", first, errno.EIO, lasting=True)]))
     assert not [event for event in place.told if isinstance(event, DamageFound | Warning_)]
 
 

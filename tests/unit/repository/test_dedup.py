@@ -130,6 +130,7 @@ def test_a_second_process_works_with_an_empty_table(cache: ClientCache) -> None:
     killed.number(RUNS[2])
     killed.table.settle(0, 6)
     killed.table.flush()
+    assert killed.lock is not None
     killed.lock.close()
     after = open_dedup(cache)
     assert after.table.folder == killed.table.folder
