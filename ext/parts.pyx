@@ -51,9 +51,12 @@ def merge(bytes places not None):
         NULL, <Py_ssize_t>(count * KLUIS_PARTS_MERGED_BYTES))
     cdef bytes chunks = PyBytes_FromStringAndSize(
         NULL, <Py_ssize_t>(count * KLUIS_PARTS_CHUNK_BYTES))
-    cdef size_t made = kluis_merge_places(
-        start(places), count, <uint8_t *>PyBytes_AS_STRING(merged),
-        <uint8_t *>PyBytes_AS_STRING(chunks))
+    cdef const uint8_t *given = start(places)
+    cdef uint8_t *to = <uint8_t *>PyBytes_AS_STRING(merged)
+    cdef uint8_t *listed = <uint8_t *>PyBytes_AS_STRING(chunks)
+    cdef size_t made
+    with nogil:
+        made = kluis_merge_places(given, count, to, listed)
     return merged[:made * KLUIS_PARTS_MERGED_BYTES], chunks
 
 
@@ -88,7 +91,9 @@ def small(bytes records not None, tuple read not None, tuple stored not None,
     batch.records = <uint8_t *>PyBytes_AS_STRING(made)
     batch.extents = <uint8_t *>PyBytes_AS_STRING(extents)
     cdef size_t extent_count = 0
-    cdef Py_ssize_t record_count = kluis_small_records(&batch, &extent_count)
+    cdef Py_ssize_t record_count
+    with nogil:
+        record_count = kluis_small_records(&batch, &extent_count)
     if record_count < 0:
         raise ValueError("files, bounds, places and runs do not fit together")
     return (

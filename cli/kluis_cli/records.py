@@ -107,6 +107,8 @@ def snapshot_fields(snapshot: SnapshotInfo) -> Fields:
     }
     if snapshot.forgotten_ns is not None:
         fields["forgotten"] = format_rfc3339(snapshot.forgotten_ns)
+    if snapshot.counted_ns is not None:
+        fields["counted_time"] = format_rfc3339(snapshot.counted_ns)
     return fields
 
 

@@ -17,6 +17,7 @@ class SnapshotInfo:
     short_id: str
     """The shortest prefix, of 4 characters or more, that no other snapshot has."""
     time_ns: int
+    """The time that it says of itself: any that was given, or that of its client's clock."""
     host: str = ""
     tags: tuple[str, ...] = ()
     paths: tuple[bytes, ...] = ()
@@ -33,6 +34,8 @@ class SnapshotInfo:
     parent: str | None = None
     replaces: str | None = None
     forgotten_ns: int | None = None
+    counted_ns: int | None = None
+    """The time that rules go by and lists are sorted by, where that is another one."""
 
 
 @frozen

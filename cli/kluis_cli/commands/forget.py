@@ -169,7 +169,10 @@ def _show_group(group: ForgetGroup, output: Output, dry_run: bool, compact: bool
         for choice in choices:
             snapshot = choice.snapshot
             row = [snapshot.short_id, format_time(snapshot.time_ns), snapshot.host]
-            row += [",".join(snapshot.tags), ", ".join(choice.reasons)]
+            reasons = list(choice.reasons)
+            if snapshot.counted_ns is not None:
+                reasons.append(f"counts as of {format_time(snapshot.counted_ns)}")
+            row += [",".join(snapshot.tags), ", ".join(reasons)]
             row += [] if compact else [", ".join(shown(path) for path in snapshot.paths)]
             rows.append(row)
         for line in table_rows(head, rows):

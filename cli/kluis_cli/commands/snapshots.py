@@ -66,6 +66,8 @@ def _row(snapshot: SnapshotInfo, compact: bool) -> list[str]:
     from kluis.units import format_size, format_time
 
     marks = [*(["held"] if snapshot.held else []), *(["incomplete"] if snapshot.incomplete else [])]
+    if snapshot.counted_ns is not None:
+        marks.append(f"counts as of {format_time(snapshot.counted_ns)}")
     row = [snapshot.short_id, format_time(snapshot.time_ns), snapshot.host]
     row.append(",".join(snapshot.tags))
     if not compact:

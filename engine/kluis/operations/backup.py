@@ -131,7 +131,7 @@ def _pass(work: Work) -> tuple[BackupResult | None, CacheHead | None]:
         snapshot_id=identity,
         short_id=identity[:8],
         time_ns=mark.time_ns,
-        warnings=result.warnings + _raised(repository, mark),
+        warnings=result.warnings + _raised(work, mark),
     )
     return done, head
 
@@ -245,8 +245,14 @@ def _still_good(work: Work) -> bool:
     )
 
 
-def _raised(repository: Repository, mark: SnapshotMark) -> tuple[str, ...]:
-    """A warning if the snapshot counts as younger than it says."""
+def _raised(work: Work, mark: SnapshotMark) -> tuple[str, ...]:
+    """A warning if the snapshot has a given time and counts as younger than that.
+
+    Without one it may: a longer backup ends after a shorter one that began later.
+    """
+    if work.options.time_ns is None:
+        return ()
+    repository = work.repository
     times = raised_times(repository.ledger.state, repository.surroundings.now())
     counted = times.get(mark.run, mark.time_ns)
     if counted <= mark.time_ns:
@@ -254,7 +260,7 @@ def _raised(repository: Repository, mark: SnapshotMark) -> tuple[str, ...]:
     warning = (
         f"this snapshot says that it is of {format_time(mark.time_ns)}, but an earlier one of this "
         f"client is of {format_time(counted)}: rules of `forget` count it as of then, so that no "
-        "wrong clock pushes a good snapshot out. If you gave no --time, set this machine's clock"
+        "wrong time pushes a good snapshot out"
     )
     return (warning,)
 

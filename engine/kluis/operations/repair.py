@@ -58,6 +58,7 @@ def repair(repository: Repository, options: RepairOptions, context: Context) -> 
             "was changed. Next: kluis repair without --from and --from-source"
         )
     work = Work(repository, context, options.dry_run)
+    _complete(work)
     for _ in range(ROUNDS):
         work.failed.clear()
         context.events(Stage("reading every stored byte"))
@@ -73,6 +74,15 @@ def repair(repository: Repository, options: RepairOptions, context: Context) -> 
         options.dry_run,
         repository.surroundings.monotonic() - begun,
     )
+
+
+def _complete(work: Work) -> None:
+    """Gives the newest records their twins, which their author may not have come to write."""
+    book = work.repository.ledger
+    for n in sorted(book.without_twin & set(book.digests)):
+        work.healed.append(Healed(names.twin(names.ledger(n)), "its other copy"))
+    if not work.dry_run:
+        book.complete_twins()
 
 
 def _look(repository: Repository) -> tuple[Index, list[Finding]]:

@@ -69,7 +69,7 @@ def _info(repository: Repository, snapshot: Snapshot, short: dict[str, str]) -> 
     return SnapshotInfo(
         id=snapshot.id(),
         short_id=short.get(snapshot.id(), snapshot.id()),
-        time_ns=snapshot.time_ns,
+        time_ns=facts.time_ns,
         host=facts.host,
         tags=facts.tags,
         paths=snapshot.root.paths if snapshot.root is not None else (),
@@ -85,4 +85,5 @@ def _info(repository: Repository, snapshot: Snapshot, short: dict[str, str]) -> 
         parent=names.base32(facts.previous.run) if facts.previous is not None else None,
         replaces=names.base32(facts.replaces) if facts.replaces is not None else None,
         forgotten_ns=forgotten.forgotten_ns if forgotten is not None else None,
+        counted_ns=snapshot.time_ns if snapshot.time_ns != facts.time_ns else None,
     )

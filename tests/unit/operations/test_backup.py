@@ -13,7 +13,8 @@ from kluis.events import Cancel, Context, Event, FileDone, Progress
 from kluis.format import tree
 from kluis.operations.archiving import telling
 from kluis.operations.backup import backup
-from kluis.options import BackupOptions, Compression, Excludes
+from kluis.operations.snapshots import snapshots
+from kluis.options import BackupOptions, Compression, Excludes, SnapshotsOptions
 from kluis.results import BackupResult
 from kluis.units import format_time
 from tests.repositories import DAY_NS, Place
@@ -285,6 +286,17 @@ def test_a_time_before_the_last_snapshot_is_taken_with_a_warning(place: Place) -
     assert format_time(earlier) in warning
     assert format_time(first.time_ns) in warning
     assert place.backup(time_ns=first.time_ns + 1).warnings == ()
+    with place.open() as repository:
+        [group] = snapshots(repository, SnapshotsOptions(), place.context()).groups
+    listed = {item.id: (item.time_ns, item.counted_ns) for item in group.snapshots}
+    assert listed[first.snapshot_id] == (first.time_ns, None)
+    assert listed[second.snapshot_id] == (earlier, first.time_ns)
+
+
+def test_a_longer_backup_that_ends_later_is_no_wrong_time(place: Place) -> None:
+    place.write("a", "1")
+    first = place.backup()
+    assert place.backup(at=first.time_ns - 1).warnings == ()
 
 
 def test_a_short_run_ends_with_its_totals(place: Place) -> None:
