@@ -126,7 +126,7 @@ def needed_by(here: Scene, lost: set[str]) -> dict[str, set[bytes]]:
             while pending:
                 folder, content = pending.pop()
                 if gone(content.extents):
-                    paths.add(folder or b"/")
+                    paths.add(folder + b"/")  # and nobody knows what was in it
                     continue
                 for entry in trees.tree(content).entries:
                     path = folder + b"/" + entry.name
@@ -180,6 +180,7 @@ def check_salvage(
     """Exactly these paths of a snapshot are lost, all others are right."""
     with here.house.reach("cache", storage) as repository:
         found, lost = salvage(repository, snapshot, here.house.below())
+    paths = {path.rstrip(b"/") for path in paths}
     top = {path for path in paths if path.startswith(here.house.below())}
     if paths - top:  # a folder on the way: nothing below it can be reached
         assert not found, case

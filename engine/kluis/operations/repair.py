@@ -21,7 +21,7 @@ from kluis.format.usemap import FrameSet, ranges_of
 from kluis.options import RepairOptions
 from kluis.repository import check
 from kluis.repository.access import Repository
-from kluis.repository.affected import Affected
+from kluis.repository.affected import Affected, counted
 from kluis.repository.check import Checker, Finding
 from kluis.repository.deciding import append_decided
 from kluis.repository.index import Index, load_index
@@ -217,7 +217,7 @@ def _unhealed(work: Work) -> list[Damage]:
         if frames:
             found = Affected(repository, index, frames).paths()
             files = tuple(path for path, _ in found)
-        means = f"{len(files)} files cannot be restored whole" if frames else "it stays as it is"
+        means = f"{counted(files)} cannot be restored whole" if frames else "it stays as it is"
         result.append(
             Damage(
                 finding.object,

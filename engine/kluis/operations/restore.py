@@ -28,6 +28,7 @@ from kluis.operations.restoring.listings import Listing, open_listing
 from kluis.operations.restoring.outcome import Outcome
 from kluis.options import RestoreOptions
 from kluis.repository.access import Repository
+from kluis.repository.affected import FOLDER
 from kluis.repository.content import Content
 from kluis.repository.listing import Readers, Visited, locate, root_of, shown
 from kluis.repository.selection import pick
@@ -236,7 +237,7 @@ class _Walk:
     def _lost(self, level: Level, error: Exception) -> None:
         level.whole = False
         level.begin(iter(()))
-        path = self._outcome.path(level.path(self._where))
+        path = self._outcome.path(level.path(self._where)).rstrip(FOLDER) + FOLDER
         self._outcome.lost(path, self._outcome.snapshot, str(error), LOST_FOLDER)
 
     def _translate(self, users: dict[int, str], groups: dict[int, str]) -> Owners:

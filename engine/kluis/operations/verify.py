@@ -9,9 +9,11 @@ from kluis.events import Context, Damage, DamageFound, Progress, Stage
 from kluis.format import names, tree
 from kluis.format.extent import pack_extent
 from kluis.format.ledger import PackName, SegmentRange, Verified
+from kluis.format.usemap import contains
 from kluis.options import VerifyOptions
 from kluis.repository import check
 from kluis.repository.access import Repository
+from kluis.repository.affected import counted
 from kluis.repository.check import Checker, Finding, Look
 from kluis.repository.content import Content
 from kluis.repository.index import Index, load_index
@@ -245,17 +247,19 @@ def read_dates(repository: Repository, index: Index) -> tuple[int | None, int]:
 def _damages(work: Work) -> list[Damage]:
     """Findings in words, with the files that are lost by them and the next command."""
     findings = list(work.findings.values())
-    outlook = Outlook(work.checker, findings)
+    outlook, lost = Outlook(work.checker, findings), work.repository.ledger.state.lost
     result = []
     for finding in findings:
         cost = outlook.cost(finding)
+        own = outlook.frames(finding)
+        noted = bool(own) and all(contains(lost.get(run, ()), n) for run, n in own)
         healable = outlook.can_be_repaired(finding)
         damage = Damage(
             finding.object,
             finding.what,
             _meaning(finding, cost, healable),
             cost.lost[:FILES_NAMED],
-            _next(finding, healable),
+            _next(finding, healable, noted),
         )
         work.context.events(DamageFound(damage))
         result.append(damage)
@@ -264,8 +268,8 @@ def _damages(work: Work) -> list[Damage]:
 
 def _meaning(finding: Finding, cost: Cost, healable: bool) -> str:
     if finding.kind in (check.PACK, check.INSIDE) or finding.frames:
-        saved = f"needed by {_counted(cost.saved)}; it can be repaired{_some(cost.saved)}"
-        lost = f"{_counted(cost.lost)} lost: nothing in this store brings it back"
+        saved = f"needed by {counted(cost.saved)}; it can be repaired{_some(cost.saved)}"
+        lost = f"{counted(cost.lost)} lost: nothing in this store brings it back"
         if cost.lost:
             return f"{lost}; also {saved}" if cost.saved else lost
         if cost.saved:
@@ -286,10 +290,6 @@ def _meaning(finding: Finding, cost: Cost, healable: bool) -> str:
     return "nothing in this store can bring it back"
 
 
-def _counted(files: tuple[bytes, ...]) -> str:
-    return "1 file" if len(files) == 1 else f"{len(files)} files"
-
-
 def _some(files: tuple[bytes, ...]) -> str:
     """The first of the files, by name."""
     shown = ", ".join(path.decode("utf-8", "backslashreplace") for path in files[:FILES_SHOWN])
@@ -302,13 +302,16 @@ def _is_document(finding: Finding) -> bool:
     return finding.object.removeprefix(f"{names.TWINS}/") in names.DOCUMENTS
 
 
-def _next(finding: Finding, healable: bool) -> str:
+def _next(finding: Finding, healable: bool, noted: bool) -> str:
+    """What to do; `noted`: a repair has recorded what is lost, and a backup stored it anew."""
     if finding.kind == check.EXTRA:
         return "look at the file, and remove it if it is not yours"
     if finding.kind == check.GONE and not _is_document(finding):
         return "take it from another copy of this repository"
     if finding.kind == check.INSIDE and not healable:
         return "take the files from another copy of this repository"
+    if not healable and noted:
+        return "kluis forget the snapshots that are marked incomplete, with --prune"
     if not healable:
         return "kluis repair, then kluis backup: what the source still has is stored anew"
     return "kluis repair"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from kluis.errors import DamageError, RefusedError
@@ -15,6 +15,22 @@ from kluis.repository.snapshots import Snapshot, load_all
 from kluis.repository.trees import TreeReader, content_of, open_trees, root_content
 
 Frame = tuple[bytes, int]
+
+
+# What the path of a lost folder ends with: nobody can tell what was in it.
+FOLDER = b"/"
+
+
+def counted(paths: Sequence[bytes]) -> str:
+    """How many files these are, and how many whole folders."""
+    folders = sum(path.endswith(FOLDER) for path in paths)
+    files = len(paths) - folders
+    words = [f"{files} file{'s' * (files != 1)}"] if files or not folders else []
+    if folders == 1:
+        words.append("1 folder with all that is in it")
+    elif folders:
+        words.append(f"{folders} folders with all that is in them")
+    return " and ".join(words)
 
 
 @dataclass
@@ -60,7 +76,7 @@ class Affected:
             try:
                 entries = trees.tree(content).entries
             except DamageError:
-                yield path or b"/", self._among(content.extents)
+                yield path + FOLDER, self._among(content.extents)
                 continue
             for entry in entries:
                 whole = path + b"/" + entry.name

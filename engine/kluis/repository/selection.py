@@ -9,6 +9,7 @@ from kluis.listing import SnapshotInfo
 from kluis.options import SnapshotFilter
 from kluis.repository.access import Repository
 from kluis.repository.snapshots import Snapshot, in_time, load_all, resolve, short_ids
+from kluis.repository.state import subtract
 
 
 def fits(snapshot: Snapshot, choice: SnapshotFilter) -> bool:
@@ -77,7 +78,7 @@ def _info(repository: Repository, snapshot: Snapshot, short: dict[str, str]) -> 
         user=facts.user,
         dataset=facts.data_set,
         held=run in state.held,
-        incomplete=facts.incomplete,
+        incomplete=facts.incomplete or subtract(state.lost, facts.uses) != state.lost,
         files=facts.counts.files,
         dirs=facts.counts.directories,
         size=facts.counts.bytes,

@@ -12,9 +12,23 @@ from kluis.errors import KluisError
 from kluis.events import DamageFound, Warning_
 from kluis.format import tree
 from kluis.format.tree import Extent
+from kluis.operations.forget import forget
 from kluis.operations.ls import ls
+from kluis.operations.prune import prune
+from kluis.operations.repair import repair
 from kluis.operations.restore import restore
-from kluis.options import Credentials, LsOptions, RestoreOptions
+from kluis.operations.snapshots import snapshots
+from kluis.operations.verify import verify
+from kluis.options import (
+    Credentials,
+    ForgetOptions,
+    LsOptions,
+    PruneOptions,
+    RepairOptions,
+    RestoreOptions,
+    SnapshotsOptions,
+    VerifyOptions,
+)
 from kluis.repository.access import open_repository
 from kluis.results import RestoreResult
 from kluis.storage.faulty import Fault, FaultyCalls
@@ -110,6 +124,33 @@ def test_a_tree_that_is_lost_is_named_as_a_folder(place: Place, tmp_path: Path) 
     assert result.exit_status == 4
     assert result.damages[0].means == "what lies in this folder could not be restored"
     assert lost(result) == {b"/"}
+
+
+def test_what_is_lost_is_noted_and_ends_with_its_snapshot(place: Place) -> None:
+    """Verify, repair, backup, forget: each names the next, and the last leaves no damage."""
+    for path in [*(place.location / "packs").rglob("*"), *(place.location / "parity").iterdir()]:
+        if path.is_file():
+            path.unlink()
+    said = []
+    for act in (None, "repair", "backup", "forget"):
+        with place.open() as repository:
+            if act == "repair":
+                repair(repository, RepairOptions(), place.context())
+            if act == "forget":
+                [group] = snapshots(repository, SnapshotsOptions(), place.context()).groups
+                [old] = [item.id for item in group.snapshots if item.incomplete]
+                options = ForgetOptions(ids=(old,))
+                forget(repository, options, place.context())
+                prune(repository, PruneOptions(now=True), place.context())
+        if act == "backup":
+            place.backup(force=True)
+        with place.open() as repository:
+            damages = verify(repository, VerifyOptions(), place.context()).damages
+        said.append({damage.next_command.partition(",")[0] for damage in damages})
+    incomplete = "kluis forget the snapshots that are marked incomplete"
+    assert said[0] == {"kluis repair"}
+    assert incomplete in said[1] & said[2]
+    assert said[3] == set()
 
 
 def test_what_was_there_is_not_given_up_for_what_is_lost(place: Place, tmp_path: Path) -> None:
