@@ -70,6 +70,7 @@ def small(bytes records not None, tuple read not None, tuple stored not None,
     they do not fit together.
     """
     cdef kluis_batch batch
+    cdef Py_ssize_t record_count
     cdef bytes wanted, results, bounds, places, runs
     wanted, results = read
     bounds, places, runs = stored
@@ -81,17 +82,15 @@ def small(bytes records not None, tuple read not None, tuple stored not None,
         NULL, <Py_ssize_t>(count * KLUIS_PARTS_RECORD_BYTES))
     cdef bytes extents = PyBytes_FromStringAndSize(
         NULL, <Py_ssize_t>(count * KLUIS_PARTS_EXTENT_BYTES))
+    batch.count, batch.inode_flags = count, inode_flags
     batch.entries, batch.entry_count = start(records), whole(records, KLUIS_ENTRY_SIZE)
     batch.wanted, batch.results, batch.bounds = start(wanted), start(results), start(bounds)
-    batch.count = count
     batch.places, batch.place_count = start(places), whole(places, KLUIS_FILL_PLACE_BYTES)
     batch.runs, batch.run_count = start(runs), whole(runs, 16)
-    batch.inode_flags = inode_flags
     batch.states = <uint8_t *>PyBytes_AS_STRING(states)
     batch.records = <uint8_t *>PyBytes_AS_STRING(made)
     batch.extents = <uint8_t *>PyBytes_AS_STRING(extents)
     cdef size_t extent_count = 0
-    cdef Py_ssize_t record_count
     with nogil:
         record_count = kluis_small_records(&batch, &extent_count)
     if record_count < 0:

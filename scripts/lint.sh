@@ -21,7 +21,7 @@ check() {
 }
 
 clang_format() {
-    git ls-files -co --exclude-standard -z '*.c' '*.h' | xargs -0 -r ls -d 2>/dev/null |
+    find ext benchmarks -name '*.[ch]' |
         xargs -r "$bin/clang-format" --dry-run -Werror
 }
 

@@ -56,6 +56,8 @@ def location(args: argparse.Namespace, environ: Mapping[str, str]) -> str:
         raise NoRepositoryError(str(error)) from error
     if not found:
         raise NoRepositoryError(f"{file_name} is empty; it has to hold the name of the repository")
+    if "\0" in found:
+        raise NoRepositoryError(f"{file_name} holds zero bytes, and no name of a repository")
     return found
 
 

@@ -69,14 +69,24 @@ def pattern_lines(content: bytes) -> list[bytes]:
     return [pattern for line in _plain_lines(content) if (pattern := _expand(line))]
 
 
-def listed_paths(content: bytes) -> list[bytes]:
+def listed_paths(content: bytes, name: str) -> list[bytes]:
     """`--files-from`: a path or pattern a line; no blank lines and remarks."""
-    return [path for line in _plain_lines(content) for path in _glob(line)]
+    lines = _without_zero(_plain_lines(content), name)
+    return [path for line in lines for path in _glob(line)]
 
 
-def verbatim_paths(content: bytes) -> list[bytes]:
+def verbatim_paths(content: bytes, name: str) -> list[bytes]:
     """`--files-from-verbatim`: a path a line, nothing in it means anything."""
-    return [line for line in content.split(b"\n") if line]
+    return _without_zero([line for line in content.split(b"\n") if line], name)
+
+
+def _without_zero(lines: list[bytes], name: str) -> list[bytes]:
+    if any(b"\0" in line for line in lines):
+        raise UsageError(
+            f"{name} holds zero bytes, as a list made by find -print0 does, but was read as a path "
+            f"a line; nothing was backed up. Next: give it as --files-from0 {name}"
+        )
+    return lines
 
 
 def raw_paths(content: bytes) -> list[bytes]:
@@ -93,9 +103,9 @@ def paths(
     """Every path once, in the order given."""
     found = [os.fsencode(word) for word in words]
     for name in from_files or ():
-        found.extend(listed_paths(read(name)))
+        found.extend(listed_paths(read(name), name))
     for name in from_verbatim or ():
-        found.extend(verbatim_paths(read(name)))
+        found.extend(verbatim_paths(read(name), name))
     for name in from_raw or ():
         found.extend(raw_paths(read(name)))
     if b"" in found:

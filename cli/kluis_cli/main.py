@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kluis_cli.output import Output
 
 FAILED_STATUS = KluisError.exit_status
+TRACEBACK_VERBOSITY = 2
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as signal wants it
@@ -88,6 +89,32 @@ def _guarded(argv: list[str], output: Output) -> int:
     except OSError as error:
         output.error(_from_system(error))
         return _from_system(error).exit_status
+    except Exception as error:  # noqa: BLE001 - whatever it is, a person gets a sentence
+        output.error(_FaultError(_fault_words(error)))
+        if os.environ.get("KLUIS_DEBUG") or output.verbosity >= TRACEBACK_VERBOSITY:
+            output.say(_traceback(error))
+        return _FaultError.exit_status
+
+
+class _FaultError(KluisError):
+    """A fault of kluis itself."""
+
+    code = "fault"
+
+
+def _fault_words(error: Exception) -> str:
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return (
+        f"this is a fault of kluis, not of your data ({what}); snapshots made before are as they "
+        "were. Next: please report it as CONTRIBUTING.md says, with the command, what "
+        "`kluis --version` prints, and what the command prints with KLUIS_DEBUG=1 set"
+    )
+
+
+def _traceback(error: Exception) -> str:
+    import traceback
+
+    return "".join(traceback.format_exception(error)).rstrip()
 
 
 def _from_system(error: OSError) -> KluisError:

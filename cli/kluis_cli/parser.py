@@ -29,6 +29,24 @@ environment:
   KLUIS_KEY_FILE                                              a key instead of a passphrase
   KLUIS_CACHE_DIR                                             where this client keeps its cache
   KLUIS_PROFILES                                              the file with profiles
+  KLUIS_DEBUG                                                 a fault of kluis shows its traceback
+
+profiles:
+  kluis -p office backup takes its flags from the table [office] of a TOML file, the first
+  of KLUIS_PROFILES, ~/.config/kluis/profiles.toml and /etc/kluis/profiles.toml:
+
+    [office]
+    repository = "/mnt/disk/backup"
+    password-file = "~/.config/kluis/office.password"
+    paths = ["~/Documents"]
+    excludes = ["*.tmp"]
+    tags = ["office"]
+    [office.hooks]            # also: after, on-failure
+    before = "systemctl stop invoices"
+    [office.forget]           # flags of a verb, by their long names
+    keep-daily = 14
+
+  [default] holds for every command. docs/profiles.md has all of it.
 
 exit codes:
   0 complete  1 failed  2 usage  3 some files could not be read or restored (each named)

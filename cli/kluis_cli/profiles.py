@@ -110,8 +110,8 @@ def _table(value: object, where: str) -> Table:
 
 def _words(value: object, where: str) -> tuple[str, ...]:
     values = value if isinstance(value, list) else [value]
-    if not all(isinstance(word, str) for word in values):
-        raise UsageError(f"{where} has to be text, or a list of texts")
+    if not all(isinstance(word, str) and "\0" not in word for word in values):
+        raise UsageError(f"{where} has to be text, or a list of texts, without zero bytes")
     return tuple(values)
 
 
@@ -123,6 +123,8 @@ def _flags(key: str, value: object, where: str) -> list[str]:
     values = value if isinstance(value, list) else [value]
     if not all(isinstance(word, str | int | float) for word in values):
         raise UsageError(f"{where}: {key} has to be text, a number, true, or a list of them")
+    if any("\0" in str(word) for word in values):
+        raise UsageError(f"{where}: {key} holds a zero byte, which no flag can hold")
     flag = "--repo" if key == "repository" else f"--{key}"
     texts = [os.path.expanduser(str(word)) if key in FILE_KEYS else str(word) for word in values]
     return [f"{flag}={word}" for word in texts]

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from kluis.events import Damage, Problem
     from kluis.listing import ListedEntry, SnapshotInfo
 
+WENT_BACK_NEXT = (
+    "next: `kluis snapshots` shows what is left; if newer ones are missing, put the newest copy of "
+    "the repository back, or run `kluis backup` again"
+)
+"""What to do with a store that is older than this client has seen."""
+
 FILES_SHOWN = 20
 """Files of one damage that text names; JSON names all."""
 
@@ -189,8 +195,27 @@ _NOT_DONE = {
 }
 
 
+CHANGED_WORDS = "It changed while it was read"
+"""How the reason begins for a file that is stored, though it changed meanwhile."""
+
+
+def is_changed(problem: Problem) -> bool:
+    """True for a file that is in the snapshot, but perhaps mixed of two moments."""
+    return problem.operation == "read" and problem.reason.startswith(CHANGED_WORDS)
+
+
+def is_incomplete(problem: Problem) -> bool:
+    """True for what is in the snapshot without something that belongs to it."""
+    return problem.operation in _NOT_DONE and problem.operation != "stat"
+
+
 def problem_text(problem: Problem) -> str:
     """What could not be read, written or kept, in a line."""
+    if is_changed(problem):
+        return (
+            f"{shown(problem.path)} changed while it was read: it is in the snapshot, perhaps with "
+            "a part from before and a part from after"
+        )
     what = _NOT_DONE.get(problem.operation, problem.operation)
     return f"cannot {what} {shown(problem.path)}: {printable(problem.reason)}"
 
@@ -207,6 +232,20 @@ def damage_lines(damage: Damage) -> list[str]:
     if damage.next_command:
         lines.append(f"  next: {damage.next_command}")
     return [printable(line) for line in lines]
+
+
+def listed(names: Sequence[str], width: int, between: str = ",") -> str:
+    """The names as far as they fit, the first in any case, and how many more there are."""
+    shown_names = 1
+    room = width - len("".join(names[:1]))
+    for name in names[1:]:
+        room -= len(between) + len(name)
+        if room < 0:
+            break
+        shown_names += 1
+    text = between.join(names[:shown_names])
+    more = len(names) - shown_names
+    return f"{text} and {more} more" if more > 0 else text
 
 
 def table_rows(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

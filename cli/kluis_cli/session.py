@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 from kluis.errors import PasswordError
 from kluis_cli import access
 from kluis_cli.output import Output
+from kluis_cli.records import WENT_BACK_NEXT
 from kluis_cli.signals import cancelling
 from kluis_cli.terminal import Reporter
 
@@ -55,7 +56,7 @@ class Session:
         repository = self._open()
         repository.tell_of_cache(lambda trouble: self.output.warning(trouble, "cache"))
         for regression in repository.regressions:
-            self.output.warning(regression, "went_back")
+            self.output.warning(f"{regression}; {WENT_BACK_NEXT}", "went_back")
         return repository
 
     def _open(self) -> Repository:

@@ -11,7 +11,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @functools.cache
 def all_files() -> tuple[Path, ...]:
-    """Every file that git would keep, relative to the project's root, sorted."""
+    """Every file that git would keep, relative to the project's root, sorted.
+
+    Unpacked from an sdist there is no git: then those that the archive brought.
+    """
+    if not (ROOT / ".git").exists():
+        brought = (ROOT / "kluis.egg-info/SOURCES.txt").read_text().splitlines()
+        return tuple(Path(name) for name in sorted(brought) if (ROOT / name).is_file())
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from kluis.errors import UsageError
@@ -22,7 +23,7 @@ from kluis_cli.arguments import (
 from kluis_cli.hooks import around
 from kluis_cli.output import Output
 from kluis_cli.parser import Parser, Verbs, add_verb
-from kluis_cli.records import counted
+from kluis_cli.records import counted, is_changed, is_incomplete
 
 if TYPE_CHECKING:
     from kluis.options import BackupOptions, StdinSource
@@ -267,10 +268,29 @@ def _show_text(result: BackupResult, output: Output) -> None:
     )
     if result.snapshot_id:
         output.note(f"snapshot {result.short_id or result.snapshot_id} saved")
-    if result.problems:
-        output.say(
-            f"kluis: could not read {counted(len(result.problems), 'item')}, each named above; "
+    for sentence in _problem_sentences(result):
+        output.say(f"kluis: {sentence}")
+
+
+def _problem_sentences(result: BackupResult) -> Iterator[str]:
+    """What the problems mean for the snapshot, a sentence for each kind."""
+    changed = sum(map(is_changed, result.problems))
+    partial = sum(map(is_incomplete, result.problems))
+    unread = len(result.problems) - changed - partial
+    if unread:
+        yield (
+            f"could not read {counted(unread, 'item')}, each named above; "
             "all others are in the snapshot"
+        )
+    if partial:
+        yield (
+            f"could not read {counted(partial, 'attribute')}, each named above; "
+            "the files are in the snapshot without them"
+        )
+    if changed:
+        yield (
+            f"{counted(changed, 'file')} changed while being read, each named above and in the "
+            "snapshot, perhaps mixed; next: run the backup again when they rest"
         )
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, BinaryIO
 
-from kluis.errors import AlreadyExistsError, UsageError
+from kluis.errors import AlreadyExistsError, KluisError, NotFoundError, UsageError
 from kluis_cli.arguments import add_filter, filter_of, split_snapshot
 from kluis_cli.output import Output
 from kluis_cli.parser import Verbs, add_verb
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from kluis.options import DumpOptions, Sink
     from kluis.results import DumpResult
     from kluis_cli.session import Session
+
+NOT_MADE = (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError)
 
 DESCRIPTION = """Print a file, or a folder as an archive.
 
@@ -83,47 +85,21 @@ def _dump(args: argparse.Namespace, session: Session, sink: Sink) -> int:
     return result.exit_status
 
 
-class _StandardOutput:
-    """A sink that passes bytes on until that fails once: an archive is closed even then."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._failed = False
-
-    def write(self, data: bytes, /) -> None:
-        """Passes `data` on; after a failure, which is raised once, it goes nowhere."""
-        if self._failed:
-            return
-        try:
-            self._stream.write(data)
-        except OSError:
-            self._failed = True
-            raise
-
-
 class _NewFile:
     """A sink that makes its file when the first bytes come, so that a refusal leaves none."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._failed = False
         self._file: BinaryIO | None = None
 
     def write(self, data: bytes, /) -> None:
         """Appends `data`; raises `AlreadyExistsError` rather than touch a file that is there."""
-        if self._failed:  # an archive is closed even then
-            return
         if self._file is None:
             try:
                 self._file = open(self._name, "xb")  # noqa: SIM115 - close() below ends it
-            except FileExistsError as error:
-                name = shown(os.fsencode(self._name))
-                raise AlreadyExistsError(f"{name} is there already; nothing was written") from error
-        try:
-            self._file.write(data)
-        except OSError:
-            self._failed = True
-            raise
+            except NOT_MADE as error:
+                raise _not_made(self._name, error) from error
+        self._file.write(data)
 
     def close(self) -> None:
         """Ends the file, which is made even if it is empty."""
@@ -132,10 +108,33 @@ class _NewFile:
             self._file.close()
 
 
+def _not_made(name: str, error: OSError) -> KluisError:
+    """Why the file of a dump could not be made, for one of `NOT_MADE`."""
+    what, folder = shown(os.fsencode(name)), shown(os.fsencode(os.path.dirname(name) or "."))
+    if isinstance(error, FileExistsError) and os.path.isdir(name):
+        return AlreadyExistsError(
+            f"{what} is a folder, and --target names the new file; nothing was written. "
+            f"Next: name a file in it, such as {os.path.join(what, 'dump.tar')}"
+        )
+    if isinstance(error, FileExistsError):
+        return AlreadyExistsError(
+            f"{what} is there already; nothing was written. Next: name another file, or remove it"
+        )
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return NotFoundError(
+            f"{what} cannot be made, as {folder} is no folder; nothing was written. "
+            f"Next: mkdir -p {folder}, or name a file elsewhere"
+        )
+    return KluisError(
+        f"{what} cannot be made: {error.strerror}; nothing was written. Next: name a file in "
+        "a folder that this user may write to"
+    )
+
+
 def run(args: argparse.Namespace, session: Session) -> int:
     if args.target is None:
         session.output.stdout_is_data = True
-        status = _dump(args, session, _StandardOutput(sys.stdout.buffer))
+        status = _dump(args, session, sys.stdout.buffer)
         sys.stdout.buffer.flush()
         return status
     file = _NewFile(args.target)

@@ -24,7 +24,6 @@ def add(verbs: Verbs) -> None:
         """
         kluis repair
         kluis repair --dry-run
-        kluis repair --from /mnt/other/backup --from-source ~/Documents
         """,
     )
     parser.add_argument(

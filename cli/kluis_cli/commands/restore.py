@@ -108,6 +108,11 @@ def options(args: argparse.Namespace) -> RestoreOptions:
     )
 
 
+def _is_nothing(result: RestoreResult) -> bool:
+    written = result.dirs_restored or result.others_restored or result.deleted
+    return not (result.files_total or written or result.problems or result.damages)
+
+
 def show(result: RestoreResult, output: Output) -> None:
     for problem in result.problems:
         output.problem(problem)
@@ -183,5 +188,12 @@ def run(args: argparse.Namespace, session: Session) -> int:
         listed = wanted.dry_run and session.output.verbosity > 0
         with session.context(each_file=listed) as context:
             result = kluis.restore(repository, wanted, context)
+    if (wanted.include or wanted.include_any_case) and _is_nothing(result):
+        session.output.warning(
+            f"nothing was {'found' if wanted.dry_run else 'written'}: nothing in the snapshot "
+            "matches --include, or all that does is there already. Next: "
+            f"`kluis ls {args.snapshot}` shows its names",
+            "no_match",
+        )
     show(result, session.output)
     return result.exit_status

@@ -24,7 +24,7 @@ from kluis_cli.records import counted, printable
 
 if TYPE_CHECKING:
     from kluis.options import RewriteOptions
-    from kluis.results import RewriteResult
+    from kluis.results import RewriteResult, Rewritten
     from kluis_cli.session import Session
 
 
@@ -74,7 +74,8 @@ def options(args: argparse.Namespace) -> RewriteOptions:
     )
 
 
-def show(result: RewriteResult, output: Output, verb: str = "rewrite") -> None:
+def show(result: RewriteResult, output: Output, verb: str = "rewrite", stays: bool = False) -> None:
+    """`stays`: the old snapshots were not asked to be forgotten."""
     changed = 0
     for snapshot in result.snapshots:
         changed += bool(snapshot.what)
@@ -84,15 +85,27 @@ def show(result: RewriteResult, output: Output, verb: str = "rewrite") -> None:
             ids = {"old_snapshot_id": snapshot.old, "new_snapshot_id": snapshot.new}
             output.event("changed", {**fields, **ids})
         elif snapshot.what:
-            became = f"would change: {what}" if result.dry_run else f"is now {snapshot.new}: {what}"
-            output.note(printable(f"{snapshot.old} {became}"))
+            output.note(printable(_sentence(snapshot, what, result.dry_run, stays)))
     if output.as_json:
         fields = {"verb": verb, "dry_run": result.dry_run, "changed_snapshots": changed}
         output.event("summary", fields)
+    elif stays and changed:
+        made = "would make" if result.dry_run else "made"
+        output.note(
+            f"{made} {counted(changed, 'new snapshot')}; the old ones stay as they are, "
+            "until `kluis forget` or --forget"
+        )
     else:
         output.note(
             f"{'would change' if result.dry_run else 'changed'} {counted(changed, 'snapshot')}"
         )
+
+
+def _sentence(snapshot: Rewritten, what: str, dry_run: bool, stays: bool) -> str:
+    if stays:
+        copy = "would get a changed copy" if dry_run else f"has a changed copy {snapshot.new}"
+        return f"{snapshot.old} stays and {copy}: {what}"
+    return f"{snapshot.old} {'would change' if dry_run else f'is now {snapshot.new}'}: {what}"
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
@@ -101,5 +114,5 @@ def run(args: argparse.Namespace, session: Session) -> int:
     wanted = options(args)
     with session.open() as repository, session.context() as context:
         result = kluis.rewrite(repository, wanted, context)
-    show(result, session.output)
+    show(result, session.output, stays=not wanted.forget)
     return result.exit_status

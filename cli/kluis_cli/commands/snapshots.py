@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING
 from kluis_cli.arguments import add_filter, filter_of, group_by
 from kluis_cli.output import Output
 from kluis_cli.parser import Verbs, add_verb
-from kluis_cli.records import counted, printable, shown, snapshot_fields, table_rows
+from kluis_cli.records import counted, listed, printable, shown, snapshot_fields, table_rows
 
 if TYPE_CHECKING:
     from kluis.listing import SnapshotGroup, SnapshotInfo
     from kluis.options import SnapshotsOptions
     from kluis.results import SnapshotsResult
     from kluis_cli.session import Session
+
+TAGS_WIDTH = 40
+PATHS_WIDTH = 80
+"""Characters of a column; what does not fit is counted, and --json names all. The first path is
+always whole."""
 
 
 def add(verbs: Verbs) -> None:
@@ -62,6 +67,10 @@ def group_title(host: str, tags: tuple[str, ...], paths: tuple[bytes, ...]) -> s
     return printable("; ".join(parts))
 
 
+def _cut(tag: str) -> str:
+    return tag if len(tag) <= TAGS_WIDTH else f"{tag[: TAGS_WIDTH - 3]}..."
+
+
 def _row(snapshot: SnapshotInfo, compact: bool) -> list[str]:
     from kluis.units import format_size, format_time
 
@@ -69,9 +78,10 @@ def _row(snapshot: SnapshotInfo, compact: bool) -> list[str]:
     if snapshot.counted_ns is not None:
         marks.append(f"counts as of {format_time(snapshot.counted_ns)}")
     row = [snapshot.short_id, format_time(snapshot.time_ns), snapshot.host]
-    row.append(",".join(snapshot.tags))
+    row.append(listed([_cut(tag) for tag in snapshot.tags], TAGS_WIDTH))
     if not compact:
-        row += [", ".join(shown(path) for path in snapshot.paths), format_size(snapshot.size)]
+        paths = listed([shown(path) for path in snapshot.paths], PATHS_WIDTH, ", ")
+        row += [paths, format_size(snapshot.size)]
         row.append(" ".join([*marks, snapshot.description]).strip())
     return row
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kluis_cli.output import Output
 from kluis_cli.parser import Verbs, add_verb
-from kluis_cli.records import counted, printable
+from kluis_cli.records import WENT_BACK_NEXT, counted, printable
 
 if TYPE_CHECKING:
     from kluis.options import VerifyOptions
@@ -89,9 +89,12 @@ def _show_text(result: VerifyResult, output: Output) -> None:
         objects = counted(len(result.damages), "object")
         lost = len({path for damage in result.damages for path in damage.files})
         loss = f"{counted(lost, 'file')} lost" if lost else "no file is lost"
-        output.say(f"kluis: damage in {objects}, {loss}; next: `kluis repair`")
-    else:
-        output.say("kluis: nothing is damaged, but this store went back")
+        repairable = any("kluis repair" in damage.next_command for damage in result.damages)
+        step = "`kluis repair`" if repairable else "what is said at each of them above"
+        output.say(f"kluis: damage in {objects}, {loss}; next: {step}")
+    if result.regressions:
+        also = "this store also went back" if result.damages else "no damage, but it went back"
+        output.say(f"kluis: {also}; {WENT_BACK_NEXT}")
 
 
 def _summary(result: VerifyResult) -> dict[str, object]:

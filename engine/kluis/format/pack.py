@@ -26,6 +26,10 @@ from kluis.format.frame import (
 from kluis.frozen import frozen
 
 PACK_TARGET_BYTES = 8 << 20
+# A run's first packs are smaller, and grow with what it has stored: the shard over them is as
+# long as the longest, and shall be no more than such a share of the run.
+PACK_LEAST_BYTES = 1 << 20
+PACKS_TO_A_SHARD = 16
 PADDING_BYTES = 64 << 10
 PACK_LIMIT_BYTES = 1 << 28
 CERTIFICATES_LIMIT = 4096
@@ -45,6 +49,11 @@ DIRECTORY_LIMIT_BYTES = ENTRY_BYTES << 16
 assert HEADER_BYTES == 64
 assert TRAILER_BYTES == 64
 assert ENTRY_BYTES == 152
+
+
+def target_bytes(stored_bytes: int) -> int:
+    """How long the next pack of a run is to be that has stored so many bytes."""
+    return min(PACK_TARGET_BYTES, max(PACK_LEAST_BYTES, stored_bytes // PACKS_TO_A_SHARD))
 
 
 @frozen

@@ -17,7 +17,8 @@ from kluis.format.pack import PACK_LIMIT_BYTES
 from kluis.frozen import frozen
 
 BLOCK_BYTES = 64 << 10
-SET_PACKS = 64
+SET_PACKS = 128
+SET_BYTES = 512 << 20
 CHECK_BYTES = 16
 MEMBERS_LIMIT = 256
 

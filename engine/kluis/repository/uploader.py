@@ -113,6 +113,7 @@ class Uploader:
     packs: dict[PackName, int] = field(default_factory=dict)  # all that this run stored, sizes
     _shard: ShardBuilder = field(default_factory=ShardBuilder)
     _places: list[PackPlace] = field(default_factory=list)
+    _set_bytes: int = 0
     _writes: list[Future[None]] = field(default_factory=list)
     _since: float | None = None
 
@@ -130,8 +131,10 @@ class Uploader:
         self._places.append(place)
         self.packs[PackName(place.shelf, place.digest)] = place.size
         self.bytes_stored += place.size
+        self._set_bytes += place.size
         age = self.surroundings.monotonic() - self._since
-        if len(self._places) >= parity.SET_PACKS or age >= SEGMENT_SECONDS:
+        full = len(self._places) >= parity.SET_PACKS or self._set_bytes >= parity.SET_BYTES
+        if full or age >= SEGMENT_SECONDS:
             self.close_set()
 
     def unlisted(self) -> list[PackName]:
@@ -145,6 +148,7 @@ class Uploader:
         sets = (self._finish_set(),) if self._places else ()
         self.write_segment(sets)
         self._places.clear()
+        self._set_bytes = 0
         self._since = None
 
     def _finish_set(self) -> ParitySet:

@@ -244,7 +244,7 @@ class RunWriter:
         if builder is None:
             builder = self._packs[kind] = new_pack(self.run)
         builder.add(sealed, self.run.certificate)
-        if builder.size >= pack.PACK_TARGET_BYTES:
+        if builder.size >= pack.target_bytes(self.uploader.bytes_stored):
             self._close_pack(kind)
 
     def _close_pack(self, kind: int) -> None:

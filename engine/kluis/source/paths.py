@@ -7,14 +7,22 @@ import posixpath
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from kluis.errors import UsageError
+
 NAME_LIMIT_BYTES = 255
 
 
 def absolute(path: bytes, folder: bytes | None = None) -> bytes:
     """`path` below `folder`, without `.`, `..` and slashes at the end; links are not looked at.
 
-    None means the working directory.
+    None means the working directory. Raises `UsageError` for what no system takes as a path.
     """
+    if b"\0" in path:
+        name = path.decode("utf-8", "backslashreplace").replace("\0", "\\0")
+        raise UsageError(
+            f"{name} holds a zero byte, which no path can hold; nothing was done. Next: look at "
+            "where that path comes from; a list made by find -print0 needs --files-from0"
+        )
     if not path.startswith(b"/"):
         path = (os.getcwdb() if folder is None else folder) + b"/" + path
     cleaned = posixpath.normpath(path)

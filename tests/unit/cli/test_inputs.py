@@ -28,7 +28,7 @@ def test_an_exclude_file_has_comments_blank_lines_and_variables(
 def test_lists_that_an_editor_saved_with_a_mark_are_read(encoding: str) -> None:
     content = "*.ä\n# remark\n/b\r\n".encode(encoding)
     assert inputs.pattern_lines(content) == ["*.ä".encode(), b"/b"]
-    assert inputs.listed_paths(content) == ["*.ä".encode(), b"/b"]
+    assert inputs.listed_paths(content, "list") == ["*.ä".encode(), b"/b"]
 
 
 def test_lists_of_paths_differ_in_what_a_line_may_say(tmp_path: Path) -> None:
@@ -36,8 +36,8 @@ def test_lists_of_paths_differ_in_what_a_line_may_say(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     top = os.fsencode(tmp_path)
     content = b"%(t)s/a*\n\n# remark\n %(t)s/b \n%(t)s/none*\n" % {b"t": top}
-    assert inputs.listed_paths(content) == [
+    assert inputs.listed_paths(content, "list") == [
         top + b"/a1", top + b"/a2", top + b"/b", top + b"/none*",
     ]  # fmt: skip
-    assert inputs.verbatim_paths(b"#b\n c\n\na*") == [b"#b", b" c", b"a*"]
+    assert inputs.verbatim_paths(b"#b\n c\n\na*", "list") == [b"#b", b" c", b"a*"]
     assert inputs.raw_paths(b"a\nb\0c\0") == [b"a\nb", b"c"]

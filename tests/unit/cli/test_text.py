@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from kluis.events import Damage, FileProblem
+from kluis.events import Damage, FileProblem, Problem
 from kluis.results import (
     BackupResult,
     LsResult,
@@ -16,6 +16,7 @@ from kluis.results import (
     SnapshotsResult,
     VerifyResult,
 )
+from kluis.source.problem import CHANGED_MEANWHILE, reason_of
 from kluis_cli.commands import backup, ls, restore, snapshots, verify
 from kluis_cli.output import Output
 from kluis_cli.terminal import Reporter
@@ -68,6 +69,30 @@ def test_a_problem_is_said_once_whether_it_came_early_or_late() -> None:
     backup.show(BackupResult("4f2a", problems=(PROBLEM,)), streams.output)
     assert streams.err.count("Permission denied") == 1
     assert "could not read 1 item, each named above" in streams.err
+
+
+def test_what_changed_while_it_was_read_is_not_said_to_be_missing() -> None:
+    streams = Streams()
+    changed = Problem(b"/a/log", "read", reason_of(CHANGED_MEANWHILE))
+    backup.show(BackupResult("4f2a", problems=(changed,)), streams.output)
+    assert "kluis: /a/log changed while it was read: it is in the snapshot" in streams.err
+    assert "1 file changed while being read" in streams.err
+    assert "cannot" not in streams.err
+    assert "could not" not in streams.err
+
+
+def test_each_kind_of_problem_is_counted_for_itself() -> None:
+    streams = Streams()
+    problems = (
+        PROBLEM,
+        Problem(b"/a/log", "read", reason_of(CHANGED_MEANWHILE)),
+        Problem(b"/a/x", "xattr", "Permission denied"),
+        Problem(b"/a/y", "stat", "Permission denied"),
+    )
+    backup.show(BackupResult("4f2a", problems=problems), streams.output)
+    assert "could not read 2 items, each named above; all others are in" in streams.err
+    assert "could not read 1 attribute" in streams.err
+    assert "1 file changed while being read" in streams.err
 
 
 def test_a_restore_names_what_is_lost() -> None:
