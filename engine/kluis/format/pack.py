@@ -28,8 +28,8 @@ from kluis.frozen import frozen
 PACK_TARGET_BYTES = 8 << 20
 # A run's first packs are smaller, and grow with what it has stored: the shard over them is as
 # long as the longest, and shall be no more than such a share of the run.
-PACK_LEAST_BYTES = 1 << 20
-PACKS_TO_A_SHARD = 16
+PACK_LEAST_BYTES = 2 << 20
+PACKS_TO_A_SHARD = 8
 PADDING_BYTES = 64 << 10
 PACK_LIMIT_BYTES = 1 << 28
 CERTIFICATES_LIMIT = 4096
