@@ -264,9 +264,13 @@ def forgotten_times(state: LedgerState, now_ns: int) -> dict[bytes, int]:
     A clock that was behind must not end the time in which a snapshot can be had back. A record
     of a time after `now_ns` raises nothing: one of a clock that was ahead would keep it for ever.
     """
-    result = {}
-    for run, item in state.forgotten.items():
-        at = state.forgotten_at.get(run, 0)
-        before = [time_ns for n, time_ns in state.times if n < at and time_ns <= now_ns]
-        result[run] = max([item.forgotten_ns, *before])
-    return result
+    reached, before = NEVER_NS, {}  # record -> the latest time of those before it
+    for n, time_ns in state.times:
+        before[n] = reached
+        if time_ns <= now_ns:
+            reached = max(reached, time_ns)
+    before[state.head + 1] = reached  # as if one were written now
+    return {
+        run: max(item.forgotten_ns, before.get(state.forgotten_at.get(run, 0), NEVER_NS))
+        for run, item in state.forgotten.items()
+    }
