@@ -46,6 +46,14 @@ def check(event: dict[str, Any]) -> None:
     assert set(event) <= known, set(event) - known
 
 
+def checked(out: str | bytes) -> list[dict[str, Any]]:
+    """The events of a command's output, each as its schema says."""
+    events = [json.loads(line) for line in out.splitlines()]
+    for event in events:
+        check(event)
+    return events
+
+
 @pytest.mark.parametrize("name", SHOWN)
 def test_events_fit_their_schemas(name: str) -> None:
     found, _ = printed(SHOWN[name])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -21,7 +20,7 @@ import pytest
 import kluis
 from kluis.options import BackupOptions, Credentials, InitOptions
 from kluis_cli.main import main
-from tests.unit.cli.test_json import check
+from tests.unit.cli.test_json import checked
 
 PASSPHRASE = "geheim"
 KLUIS = (sys.executable, "-m", "kluis_cli")
@@ -40,10 +39,7 @@ class Done(NamedTuple):
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        found = [json.loads(line) for line in self.out.splitlines()]
-        for event in found:
-            check(event)
-        return found
+        return checked(self.out)
 
 
 Run = Callable[..., Done]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 import signal
 import socket
@@ -17,7 +16,7 @@ import pytest
 from kluis_cli.commands import snapshots
 from kluis_cli.main import main
 from tests.repositories import PASSPHRASE, Place, make_place, small_tree
-from tests.unit.cli.test_json import check
+from tests.unit.cli.test_json import checked
 
 MORE_THAN_A_BUFFER_BYTES = 600_000  # so that the first bytes come while the archive is written
 
@@ -31,10 +30,7 @@ class Done(NamedTuple):
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        found = [json.loads(line) for line in self.out.splitlines()]
-        for event in found:
-            check(event)
-        return found
+        return checked(self.out)
 
 
 Run = Callable[..., Done]

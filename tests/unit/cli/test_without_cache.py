@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -15,7 +14,7 @@ import pytest
 from kluis_cli.main import main
 from tests.repositories import PASSPHRASE, Place, make_place, small_tree
 from tests.small_disk import SmallDisk, small_disk
-from tests.unit.cli.test_json import check
+from tests.unit.cli.test_json import checked
 
 NOISE_BYTES = 300_000
 SMALL_BYTES = 10_000
@@ -31,10 +30,7 @@ class Done(NamedTuple):
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        found = [json.loads(line) for line in self.out.splitlines()]
-        for event in found:
-            check(event)
-        return found
+        return checked(self.out)
 
 
 Run = Callable[..., Done]
