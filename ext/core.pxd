@@ -192,6 +192,7 @@ cdef extern from "fill.h" nogil:
         uint32_t run
         uint32_t number
         uint8_t *entries
+        uint8_t *sums
         size_t entry_count
 
     struct kluis_fill:
@@ -199,6 +200,7 @@ cdef extern from "fill.h" nogil:
         const uint8_t *ends
         const uint8_t *hashes
         const uint8_t *found
+        const uint8_t *sums
         size_t count
         const uint8_t *zeros
         uint8_t *places
@@ -209,6 +211,18 @@ cdef extern from "fill.h" nogil:
     int kluis_fill_run(kluis_fill *fill, kluis_frame *frame, size_t group_end)
     size_t kluis_fill_fresh(const kluis_fill *fill, uint8_t *records)
     void kluis_fill_finish(kluis_fill *fill)
+
+
+# ---- sum ----
+
+cdef extern from "sum.h" nogil:
+    enum:
+        KLUIS_SUM_BYTES
+        KLUIS_SUM_ENTRY_BYTES
+
+    void kluis_sum_each(const uint8_t *data, const uint8_t *ends, size_t count, uint8_t *sums)
+    Py_ssize_t kluis_sum_wrong(const uint8_t *data, size_t size, const uint8_t *entries,
+                               size_t count, const uint8_t *sums)
 
 
 # ---- parts ----

@@ -10,6 +10,7 @@ from core cimport (
     KLUIS_FILL_NO_ROOM,
     KLUIS_FILL_PLACE_BYTES,
     KLUIS_FILL_UNKNOWN,
+    KLUIS_SUM_BYTES,
     kluis_fill,
     kluis_fill_check,
     kluis_fill_finish,
@@ -40,6 +41,34 @@ cdef int check_frame(kluis_frame *frame, Py_buffer *data) except -1:
     return 0
 
 
+cdef class Chunks:
+    """What is known of the new chunks of one frame: its chunk list, and the sum of each."""
+
+    cdef readonly bytearray entries
+    cdef readonly bytearray sums
+
+    def __cinit__(self):
+        self.entries, self.sums = bytearray(), bytearray()
+
+    cdef int grow(self, kluis_frame *frame, Py_ssize_t count) except -1:
+        """Room for so many more; the frame's pointers are to it."""
+        cdef Py_ssize_t lists = PyByteArray_GET_SIZE(self.entries)
+        cdef Py_ssize_t sums = PyByteArray_GET_SIZE(self.sums)
+        PyByteArray_Resize(self.entries, lists + count * KLUIS_FILL_ENTRY_BYTES)
+        PyByteArray_Resize(self.sums, sums + count * KLUIS_SUM_BYTES)
+        frame.entries = <uint8_t *>PyByteArray_AS_STRING(self.entries) + lists
+        frame.sums = <uint8_t *>PyByteArray_AS_STRING(self.sums) + sums
+        return 0
+
+    cdef int shrink(self, Py_ssize_t count) except -1:
+        """So many less: those at the end."""
+        cdef Py_ssize_t lists = PyByteArray_GET_SIZE(self.entries)
+        cdef Py_ssize_t sums = PyByteArray_GET_SIZE(self.sums)
+        PyByteArray_Resize(self.entries, lists - count * KLUIS_FILL_ENTRY_BYTES)
+        PyByteArray_Resize(self.sums, sums - count * KLUIS_SUM_BYTES)
+        return 0
+
+
 cdef class Fill:
     """The chunks of one buffer: DONE, GROUP or FRAME is what `into` wants before it goes on."""
 
@@ -48,30 +77,35 @@ cdef class Fill:
     cdef bytes ends
     cdef bytes hashes
     cdef bytes found
+    cdef bytes sums
     cdef bytes zeros
     cdef readonly bytes places
     cdef readonly int wanted
 
-    def __cinit__(self, data not None, ends not None, bytes hashes not None, bytes found not None,
+    def __cinit__(self, data not None, ends not None, bytes hashes not None, tuple known not None,
                   bytes zeros not None):
-        """`ends` are native u32, `found` is what `Table.lookup` says of the `hashes`.
+        """`ends` are native u32, `known` is what `Table.lookup` says of the `hashes`, and the sums.
 
         ValueError if they do not fit together.
         """
+        cdef bytes found, sums
+        found, sums = known
         PyObject_GetBuffer(data, &self.data, PyBUF_SIMPLE)
         # A copy: what was checked here has to hold in every call of `into`.
         self.ends = memoryview(ends).tobytes()
         cdef Py_ssize_t count = len(self.ends) // 4
-        if len(self.ends) % 4 or len(hashes) != 16 * count or len(found) != 16 * count:
+        if len(self.ends) % 4 or len(hashes) != 16 * count or len(found) != 16 * count \
+                or len(sums) != KLUIS_SUM_BYTES * count:
             raise ValueError("ends, hashes and places are of as many chunks")
         if len(zeros) != 16:
             raise ValueError("the hash of the zeros has 16 bytes")
-        self.hashes, self.found, self.zeros = hashes, found, zeros
+        self.hashes, self.found, self.sums, self.zeros = hashes, found, sums, zeros
         self.places = PyBytes_FromStringAndSize(NULL, count * KLUIS_FILL_PLACE_BYTES)
         self.fill.data = <const uint8_t *>self.data.buf
         self.fill.ends = <const uint8_t *>PyBytes_AS_STRING(self.ends)
         self.fill.hashes = <const uint8_t *>PyBytes_AS_STRING(hashes)
         self.fill.found = <const uint8_t *>PyBytes_AS_STRING(found)
+        self.fill.sums = <const uint8_t *>PyBytes_AS_STRING(sums)
         self.fill.zeros = <const uint8_t *>PyBytes_AS_STRING(zeros)
         self.fill.places = <uint8_t *>PyBytes_AS_STRING(self.places)
         self.fill.count = <size_t>count
@@ -87,10 +121,10 @@ cdef class Fill:
         return kluis_fill_start(&self.fill)
 
     def into(self, buffer not None, size_t size, size_t target, tuple number not None,
-             bytearray entries not None, size_t group_end):
+             Chunks chunks not None, size_t group_end):
         """The frame's new size: new chunks are copied to the buffer, from `size` on.
 
-        `number` is (run as the table counts runs, frame). The list of chunks grows in `entries`.
+        `number` is (run as the table counts runs, frame). What is known of them grows in `chunks`.
         `wanted` is what stopped it. ValueError if a chunk does not fit into the buffer, or if that
         lies in the data. One thread at a time.
         """
@@ -99,18 +133,15 @@ cdef class Fill:
         frame.run, frame.number = number
         frame.target = target
         PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
-        cdef Py_ssize_t before = PyByteArray_GET_SIZE(entries)
         cdef Py_ssize_t left = <Py_ssize_t>(self.fill.count - self.fill.next)
         try:
             frame.buffer, frame.capacity = <uint8_t *>view.buf, <size_t>view.len
             frame.size = size
             check_frame(&frame, &self.data)
-            PyByteArray_Resize(entries, before + left * KLUIS_FILL_ENTRY_BYTES)
-            frame.entries = <uint8_t *>PyByteArray_AS_STRING(entries) + before
+            chunks.grow(&frame, left)
             with nogil:
                 self.wanted = kluis_fill_run(&self.fill, &frame, group_end)
-            PyByteArray_Resize(
-                entries, before + <Py_ssize_t>frame.entry_count * KLUIS_FILL_ENTRY_BYTES)
+            chunks.shrink(left - <Py_ssize_t>frame.entry_count)
         finally:
             PyBuffer_Release(&view)
         if self.wanted == KLUIS_FILL_NO_MEMORY:

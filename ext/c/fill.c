@@ -1,5 +1,6 @@
 #include "fill.h"
 #include "kluis.h"
+#include "sum.h"
 #include "table_entry.h"
 
 #include <stdbool.h>
@@ -73,6 +74,10 @@ static void append(struct kluis_fill *fill, struct kluis_frame *frame, size_t st
     memcpy(frame->buffer + frame->size, fill->data + start, length);
     write_place(place_of(fill, fill->next), hash,
                 (uint32_t[4]){frame->run, frame->number, (uint32_t)frame->size, (uint32_t)length});
+    uint64_t sum;
+    memcpy(&sum, fill->sums + fill->next * KLUIS_SUM_BYTES, sizeof sum);
+    sum = kluis_sum_bound(sum, hash);
+    memcpy(frame->sums + frame->entry_count * KLUIS_SUM_BYTES, &sum, sizeof sum);
     uint8_t *entry = frame->entries + frame->entry_count++ * KLUIS_FILL_ENTRY_BYTES;
     memcpy(entry, hash, HASH);
     kluis_store32(entry + HASH, (uint32_t)length);

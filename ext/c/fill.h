@@ -29,6 +29,7 @@ struct kluis_frame {
     size_t capacity, size, target;
     uint32_t run, number;
     uint8_t *entries; /* room for an entry of each chunk of the buffer; those of this call */
+    uint8_t *sums;    /* and for the bound sum of each (sum.h) */
     size_t entry_count;
 };
 
@@ -38,6 +39,7 @@ struct kluis_fill {
     const uint8_t *ends;   /* u32 in native order, at any address: ascending, within the data */
     const uint8_t *hashes; /* hash16 of each chunk */
     const uint8_t *found;  /* what table.h's lookup says of each */
+    const uint8_t *sums;   /* sum.h's of each, native u64 */
     size_t count;
     const uint8_t *zeros; /* the hash of the chunk of zeros that is stored nowhere */
     uint8_t *places;      /* room for a place of each chunk; those before `next` are valid */

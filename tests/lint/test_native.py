@@ -15,7 +15,7 @@ MODULES = [path.stem for path in files(".pyx", below="ext")]
 SHARED_HEADERS = {"kluis.h", "cpu.h"}
 ALSO_INCLUDED = {
     "read": {"scan.h"},  # the stat record that scanning fills is what reading expects
-    "fill": {"table_entry.h"},  # a place is a record of the table
+    "fill": {"sum.h", "table_entry.h"},  # it keeps sums, and a place is a record of the table
     "parts": {"fill.h", "read.h", "scan.h"},  # it joins what those three tell
 }
 

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kluis._native import fill
+from kluis._native import sum as sums
 from kluis._native.twins import fill as twin
 
 OUR_RUN = 7
@@ -51,14 +52,17 @@ def known(chunk: Chunk, length: int) -> Chunk:
     return Chunk(chunk.hash16, chunk.content, struct.pack("<IIII", 3, 4, 5, length))
 
 
-def packed(chunks: Iterable[Chunk]) -> tuple[bytes, bytes, bytes, bytes, bytes]:
+def packed(
+    chunks: Iterable[Chunk],
+) -> tuple[bytes, bytes, bytes, tuple[bytes, bytes], bytes]:
     """What a Fill is made of."""
     ends, data = array("I"), b""
     for chunk in chunks:
         data += chunk.content
         ends.append(len(data))
     hashes = b"".join(chunk.hash16 for chunk in chunks)
-    return data, ends.tobytes(), hashes, b"".join(chunk.found for chunk in chunks), ZEROS
+    known = b"".join(chunk.found for chunk in chunks), sums.each(data, ends)
+    return data, ends.tobytes(), hashes, known, ZEROS
 
 
 class Frame:
@@ -69,11 +73,13 @@ class Frame:
         self.target, self.begun, self.size = target, begun, begun
         self.memory = bytearray([GUARD]) * (capacity + 2 * GUARD_BYTES)
         self.buffer = memoryview(self.memory)[GUARD_BYTES : GUARD_BYTES + capacity]
-        self.entries = bytearray(b"listed before")
+        self.chunks = fill.Chunks()
+        self.chunks.entries.extend(b"listed before")
+        self.chunks.sums.extend(b"summed before")
 
     def into(self, filling: Any, group_end: int = NO_LIMIT) -> int:
         self.size = filling.into(
-            self.buffer, self.size, self.target, self.number, self.entries, group_end
+            self.buffer, self.size, self.target, self.number, self.chunks, group_end
         )
         return self.size
 
@@ -85,8 +91,14 @@ class Frame:
         return bytes(self.memory[start:end])
 
     def listed(self) -> list[tuple[bytes, int]]:
-        assert self.entries.startswith(b"listed before")
-        return list(struct.iter_unpack("<16sI", self.entries[len(b"listed before") :]))
+        assert self.chunks.entries.startswith(b"listed before")
+        return list(struct.iter_unpack("<16sI", self.chunks.entries[len(b"listed before") :]))
+
+    def wrong(self) -> int | None:
+        """The first of the listed chunks that is not as it was summed."""
+        entries = self.chunks.entries.removeprefix(b"listed before")
+        known = self.chunks.sums.removeprefix(b"summed before")
+        return sums.wrong(self.plain(), entries, known)
 
 
 @dataclass
@@ -99,7 +111,9 @@ class Trial:
     steps: list[tuple[int, ...]] = field(default_factory=list)
 
     def seen(self) -> tuple[object, ...]:
-        frames = [(f.number, f.size, f.memory, f.entries) for f in self.frames]
+        frames = [
+            (f.number, f.size, f.memory, f.chunks.entries, f.chunks.sums) for f in self.frames
+        ]
         return self.places, self.fresh, frames, self.steps
 
 
@@ -115,11 +129,11 @@ class Case:
     def run(self, module: ModuleType) -> Trial:
         """As a run's writer does it; what is true after every step is looked at."""
         trial = Trial()
-        data, *rest = packed(self.chunks)
-        ends = array("I", rest[0])
+        data, bounds, *rest = packed(self.chunks)
+        ends = array("I", bounds)
         starts = [0, *ends]
-        filling = module.Fill(memoryview(b"x" + data)[1:], ends, *rest[1:])
-        ends[:] = array("I", bytes(len(rest[0])))  # whose changes mean nothing any more
+        filling = module.Fill(memoryview(b"x" + data)[1:], ends, *rest)
+        ends[:] = array("I", bytes(len(bounds)))  # whose changes mean nothing any more
         groups = iter(self.groups)
         group_end, frame = 0, Frame(0, 0, 0, 0)
         while True:
@@ -206,6 +220,7 @@ def test_what_is_new_lies_once_where_its_place_says(module: ModuleType, case: Ca
         n = frame.number[1]
         mine = [h for h, (number, _) in expected_fresh.items() if number == n]
         assert [h for h, _ in frame.listed()] == mine
+        assert frame.wrong() is None
         assert sum(length for _, length in frame.listed()) == len(plain[n])
         assert sum(length for _, length in frame.listed()[:-1]) < frame.target - frame.begun
 
@@ -251,34 +266,41 @@ def test_ends_that_do_not_ascend_or_leave_the_data_are_refused(
     module: ModuleType, ends: tuple[int, ...]
 ) -> None:
     count = len(ends)
+    known = UNKNOWN * count, bytes(8 * count)
     with pytest.raises(ValueError, match="do not ascend, or leave the data"):
-        module.Fill(bytes(10), array("I", ends), bytes(16 * count), UNKNOWN * count, ZEROS)
+        module.Fill(bytes(10), array("I", ends), bytes(16 * count), known, ZEROS)
 
 
 @both
 @pytest.mark.parametrize(
-    ("ends_bytes", "hashes_bytes", "found_bytes", "zeros_bytes"),
+    ("ends_bytes", "hashes_bytes", "known_bytes", "zeros_bytes"),
     [
-        (8, 16, 32, 16),
-        (8, 32, 16, 16),
-        (8, 31, 32, 16),
-        (4, 32, 32, 16),
-        (7, 16, 16, 16),
-        (9, 32, 32, 16),
-        (0, 16, 16, 16),
-        (8, 32, 32, 15),
-        (8, 32, 32, 17),
-        (8, 32, 32, 0),
+        (8, 16, (32, 16), 16),
+        (8, 32, (16, 16), 16),
+        (8, 31, (32, 16), 16),
+        (8, 32, (32, 8), 16),
+        (8, 32, (32, 24), 16),
+        (8, 32, (32, 0), 16),
+        (4, 32, (32, 16), 16),
+        (7, 16, (16, 8), 16),
+        (9, 32, (32, 16), 16),
+        (0, 16, (16, 8), 16),
+        (8, 32, (32, 16), 15),
+        (8, 32, (32, 16), 17),
+        (8, 32, (32, 16), 0),
     ],
 )
 def test_parts_of_different_numbers_of_chunks_are_refused(
-    module: ModuleType, ends_bytes: int, hashes_bytes: int, found_bytes: int, zeros_bytes: int
+    module: ModuleType,
+    ends_bytes: int,
+    hashes_bytes: int,
+    known_bytes: tuple[int, int],
+    zeros_bytes: int,
 ) -> None:
     ends = array("I", [1, 2, 3]).tobytes()[:ends_bytes]
+    known = (UNKNOWN * 2)[: known_bytes[0]], bytes(known_bytes[1])
     with pytest.raises(ValueError, match=r"chunks|zeros"):
-        module.Fill(
-            bytes(10), ends, bytes(hashes_bytes), (UNKNOWN * 2)[:found_bytes], bytes(zeros_bytes)
-        )
+        module.Fill(bytes(10), ends, bytes(hashes_bytes), known, bytes(zeros_bytes))
 
 
 @both
@@ -312,30 +334,29 @@ def test_memory_that_cannot_be_written_or_has_gaps_is_refused(module: ModuleType
     filling = module.Fill(*packed([new(1, b"ab")]))
     for buffer in (bytes(10), memoryview(bytearray(20))[::2]):
         with pytest.raises(BufferError):
-            filling.into(buffer, 0, NO_LIMIT, (0, 0), bytearray(), NO_LIMIT)
+            filling.into(buffer, 0, NO_LIMIT, (0, 0), module.Chunks(), NO_LIMIT)
     assert filling.start() == 0
 
 
 @both
 def test_a_list_of_chunks_that_cannot_grow_is_refused(module: ModuleType) -> None:
     filling = module.Fill(*packed([new(1, b"ab")]))
-    entries = bytearray(b"held")
-    with memoryview(entries), pytest.raises(BufferError):
-        filling.into(bytearray(10), 0, NO_LIMIT, (0, 0), entries, NO_LIMIT)
-    assert entries == b"held"
-    with pytest.raises(BufferError):
-        filling.into(entries, 0, NO_LIMIT, (0, 0), entries, NO_LIMIT)
-    assert len(entries) == 4
+    for held in ("entries", "sums"):
+        chunks = module.Chunks()
+        getattr(chunks, held).extend(b"held")
+        with memoryview(getattr(chunks, held)), pytest.raises(BufferError):
+            filling.into(bytearray(10), 0, NO_LIMIT, (0, 0), chunks, NO_LIMIT)
+        assert getattr(chunks, held) == b"held"
 
 
 @pytest.mark.parametrize(("first", "end"), [(0, 10), (2, 4), (9, 12), (0, 1)])
 def test_a_buffer_that_lies_in_the_data_is_refused(first: int, end: int) -> None:
     memory = bytearray(12)
     data = memoryview(memory)[:10]
-    filling = fill.Fill(data, array("I", [1]), bytes(16), UNKNOWN, ZEROS)
+    filling = fill.Fill(data, array("I", [1]), bytes(16), (UNKNOWN, bytes(8)), ZEROS)
     with pytest.raises(ValueError, match="lies in the data"):
-        filling.into(memoryview(memory)[first:end], 0, 1, (0, 0), bytearray(), 1)
-    assert filling.into(memoryview(memory)[10:], 0, 1, (0, 0), bytearray(), 1) == 1
+        filling.into(memoryview(memory)[first:end], 0, 1, (0, 0), fill.Chunks(), 1)
+    assert filling.into(memoryview(memory)[10:], 0, 1, (0, 0), fill.Chunks(), 1) == 1
 
 
 @both
@@ -346,7 +367,7 @@ def test_no_chunk_ends_where_a_place_cannot_say(module: ModuleType, tmp_path: Pa
     with open(tmp_path / "sparse", "r+b") as file, mmap.mmap(file.fileno(), 0) as buffer:
         filling = module.Fill(*packed([new(1, b"ab"), new(2, b"cd")]))
         with pytest.raises(ValueError, match="does not fit"):
-            filling.into(buffer, limit - 3, NO_LIMIT, (1, 2), bytearray(), NO_LIMIT)
+            filling.into(buffer, limit - 3, NO_LIMIT, (1, 2), module.Chunks(), NO_LIMIT)
         assert filling.start() == 2
         assert filling.places[16:32] == struct.pack("<IIII", 1, 2, limit - 3, 2)
         assert buffer[limit - 3 : limit + 1] == b"ab\0\0"
@@ -356,5 +377,5 @@ def test_numbers_that_no_field_holds_are_refused() -> None:
     filling = fill.Fill(*packed([new(1, b"ab")]))
     for size, number in ((-1, (0, 0)), (0, (-1, 0)), (0, (0, 1 << 32))):
         with pytest.raises(OverflowError):
-            filling.into(bytearray(4), size, 4, number, bytearray(), 4)
+            filling.into(bytearray(4), size, 4, number, fill.Chunks(), 4)
     assert filling.start() == 0

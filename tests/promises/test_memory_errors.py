@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -56,9 +57,13 @@ class Bad:
         self.met = False
         self._seen = 0
         self._compress = packer._compress
-        self._seal = crypt.seal
+        crypt_seal_large = crypt.seal_large
+        self._seals: dict[str, Callable[..., bytes]] = {
+            "seal": crypt.seal,
+            "seal_large": lambda *given: bytes(crypt_seal_large(*given)),
+        }
 
-    def compress(self, plain: PlainFrame) -> tuple[bytes, int]:
+    def compress(self, plain: PlainFrame) -> tuple[bytes | bytearray | memoryview, int]:
         """The bytes that were read are others by now, or what became of them is."""
         self._seen += 1
         if self._seen - 1 != self.frame or self.stage not in ("read", "compressed", "hashes"):
@@ -67,7 +72,8 @@ class Bad:
         if self.stage == "read":
             return self._compress(replace(plain, plain=flipped(plain.plain, self.chance)))
         if self.stage == "hashes":
-            plain.chunks[:HASH_BYTES] = flipped(plain.chunks[:HASH_BYTES], self.chance)
+            entries = plain.chunks.entries
+            entries[:HASH_BYTES] = flipped(entries[:HASH_BYTES], self.chance)
             return self._compress(plain)
         payload, compression = self._compress(plain)
         other = flipped(payload, self.chance)
@@ -75,16 +81,17 @@ class Bad:
             other = flipped(payload, self.chance)  # a bit that zstd does not look at does no harm
         return other, compression
 
-    def seal(self, *given: Any) -> bytes:
+    def seal(self, which: str, *given: Any) -> bytes:
         """The ciphertext of a frame or of a chunk list is another, or its key was."""
+        seal = self._seals[which]
         if self.stage in ("sealed", "key"):
             self._seen += 1
             if self._seen - 1 == self.frame:
                 self.met = True
                 if self.stage == "key":
-                    return self._seal(flipped(given[0], self.chance), *given[1:])
-                return flipped(self._seal(*given), self.chance)
-        return self._seal(*given)
+                    return seal(flipped(given[0], self.chance), *given[1:])
+                return flipped(seal(*given), self.chance)
+        return seal(*given)
 
 
 @pytest.mark.parametrize("stage", ["read", "compressed", "hashes", "sealed", "key"])
@@ -101,7 +108,8 @@ def test_no_snapshot_is_made_of_a_frame_that_is_not_what_was_read(
         storage = MemoryStorage(intact.files)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(packer, "_compress", bad.compress)
-            patch.setattr("kluis.repository.packer.crypt.seal", bad.seal)
+            for name in ("seal", "seal_large"):
+                patch.setattr(f"kluis.repository.packer.crypt.{name}", partial(bad.seal, name))
             try:
                 house.store(storage=storage)
             except DamageError as error:

@@ -7,11 +7,20 @@ HOLE: int
 UNKNOWN: int
 PLACE_FORMAT: str
 
+class Chunks:
+    entries: bytearray
+    sums: bytearray
+
 class Fill:
     places: bytes
     wanted: int
     def __init__(
-        self, data: Buffer, ends: Buffer, hashes: bytes, found: bytes, zeros: bytes
+        self,
+        data: Buffer,
+        ends: Buffer,
+        hashes: bytes,
+        known: tuple[bytes, bytes],
+        zeros: bytes,
     ) -> None: ...
     def start(self) -> int: ...
     def into(
@@ -20,7 +29,7 @@ class Fill:
         size: int,
         target: int,
         number: tuple[int, int],
-        entries: bytearray,
+        chunks: Chunks,
         group_end: int,
     ) -> int: ...
     def fresh(self) -> bytes: ...

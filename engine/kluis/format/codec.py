@@ -198,7 +198,7 @@ def expand_small(data: bytes, what: str, limit_bytes: int = EXPANDED_LIMIT_BYTES
     return expand(data, limit_bytes, what)
 
 
-def expand(data: bytes | memoryview, limit_bytes: int, what: str) -> bytes:
+def expand(data: bytes | bytearray | memoryview, limit_bytes: int, what: str) -> bytes:
     """Exactly one zstd frame expanded, never to more than `limit_bytes`.
 
     The frame names its size, so no more than that is allocated; a window larger than the

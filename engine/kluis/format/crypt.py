@@ -6,12 +6,17 @@ Randomness is always handed in, so that tests and golden repositories can repeat
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import nacl.bindings as sodium
 import nacl.exceptions
 from blake3 import blake3
+from nacl._sodium import ffi, lib  # decision 11: frames without PyNaCl's copies
 
 from kluis.errors import FormatError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 KEY_BYTES = 32
 DIGEST_BYTES = 32
@@ -25,6 +30,7 @@ NONCE_BYTES = {AEGIS256: 32, XCHACHA20: 24}
 TAG_BYTES = {AEGIS256: 32, XCHACHA20: 16}
 NONCE_LIMIT_BYTES = 32
 OVERHEAD_LIMIT_BYTES = 1 + 32 + 32
+_LEAST_OVERHEAD_BYTES = 1 + 24 + 16
 
 
 def digest(data: bytes | memoryview | bytearray) -> bytes:
@@ -48,35 +54,92 @@ def derive(key: bytes, purpose: str) -> bytes:
     return blake3(key, derive_key_context=f"kluis 2026 v1 {purpose}").digest()
 
 
-def seal(key: bytes, algorithm: int, nonce: bytes, plain: bytes, context: bytes) -> bytes:
+def seal(key: bytes, algorithm: int, nonce: bytes, plain: Buffer, context: bytes) -> bytes:
     """algorithm | nonce | ciphertext and tag; `context` is authenticated, not stored.
 
     Of `nonce` the first `NONCE_BYTES` are used. The algorithm is authenticated as well.
     """
-    nonce = nonce[: NONCE_BYTES[algorithm]]
+    return bytes(seal_large(key, algorithm, nonce, plain, context))
+
+
+def seal_large(
+    key: bytes, algorithm: int, nonce: bytes, plain: Buffer, context: bytes
+) -> bytearray:
+    """What `seal` makes, without a copy."""
+    count = NONCE_BYTES[algorithm]
+    if len(key) != KEY_BYTES or len(nonce) < count:
+        raise ValueError("a key has 32 bytes, a nonce not less than its algorithm takes")
+    view = memoryview(plain)
+    sealed = bytearray(overhead(algorithm) + view.nbytes)
+    sealed[0] = algorithm
+    sealed[1 : 1 + count] = nonce[:count]
+    call = lib.crypto_aead_aegis256_encrypt
+    if algorithm == XCHACHA20:
+        call = lib.crypto_aead_xchacha20poly1305_ietf_encrypt
     context += bytes((algorithm,))
-    if algorithm == AEGIS256:
-        sealed = sodium.crypto_aead_aegis256_encrypt(plain, context, nonce, key)
-    else:
-        sealed = sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(plain, context, nonce, key)
-    return b"".join((bytes((algorithm,)), nonce, sealed))
+    with memoryview(sealed)[1 + count :] as body:
+        failed = call(
+            ffi.from_buffer(body),
+            ffi.NULL,
+            ffi.from_buffer(view),
+            view.nbytes,
+            context,
+            len(context),
+            ffi.NULL,
+            nonce,
+            key,
+        )
+    if failed:
+        raise ValueError("more than the cipher can seal")
+    return sealed
 
 
-def unseal(key: bytes, sealed: bytes | memoryview, context: bytes, what: str) -> bytes:
+def unseal(key: bytes, sealed: Buffer, context: bytes, what: str) -> bytes:
     """What `seal` was given, or `FormatError` if a single bit or the context differs."""
-    algorithm = sealed[0] if len(sealed) else 0
-    if algorithm not in NONCE_BYTES or len(sealed) < overhead(algorithm):
+    return bytes(unseal_large(key, sealed, context, what))
+
+
+def unseal_large(key: bytes, sealed: Buffer, context: bytes, what: str) -> bytearray:
+    """What `unseal` gives, without a copy."""
+    plain = bytearray(max(0, memoryview(sealed).nbytes - _LEAST_OVERHEAD_BYTES))
+    with unseal_into(plain, key, sealed, context, what) as filled:
+        size = len(filled)
+    del plain[size:]
+    return plain
+
+
+def unseal_into(
+    room: bytearray, key: bytes, sealed: Buffer, context: bytes, what: str
+) -> memoryview:
+    """What `unseal` gives, in the first bytes of `room`, which grows if it has to."""
+    view = memoryview(sealed)
+    algorithm = view[0] if len(view) else 0
+    if algorithm not in NONCE_BYTES or len(view) < overhead(algorithm):
         raise FormatError(f"{what} is damaged: it does not begin as a sealed part does")
-    end = 1 + NONCE_BYTES[algorithm]
-    nonce = bytes(sealed[1:end])
-    body = bytes(sealed[end:])
+    if len(key) != KEY_BYTES:
+        raise ValueError("a key has 32 bytes")
+    end, size = 1 + NONCE_BYTES[algorithm], len(view) - overhead(algorithm)
+    if len(room) < size:
+        room.extend(bytes(size - len(room)))
+    call = lib.crypto_aead_aegis256_decrypt
+    if algorithm == XCHACHA20:
+        call = lib.crypto_aead_xchacha20poly1305_ietf_decrypt
     context += bytes((algorithm,))
-    try:
-        if algorithm == AEGIS256:
-            return sodium.crypto_aead_aegis256_decrypt(body, context, nonce, key)
-        return sodium.crypto_aead_xchacha20poly1305_ietf_decrypt(body, context, nonce, key)
-    except (nacl.exceptions.CryptoError, ValueError):
-        raise FormatError(f"{what} is damaged or was sealed with another key") from None
+    plain, body = memoryview(room)[:size], view[end:]
+    failed = call(
+        ffi.from_buffer(plain),
+        ffi.NULL,
+        ffi.NULL,
+        ffi.from_buffer(body),
+        len(body),
+        context,
+        len(context),
+        bytes(view[1:end]),
+        key,
+    )
+    if failed:
+        raise FormatError(f"{what} is damaged or was sealed with another key")
+    return plain
 
 
 def overhead(algorithm: int) -> int:

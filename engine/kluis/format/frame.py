@@ -77,12 +77,14 @@ def list_context(vault: bytes, number: tuple[bytes, int]) -> bytes:
     return b"kluis chunks\0" + _CONTEXT.pack(vault, *number, 0, 0)
 
 
-def expand_frame(payload: bytes, compression: int, plain_bytes: int) -> bytes:
+def expand_frame(
+    payload: bytes | bytearray | memoryview, compression: int, plain_bytes: int
+) -> bytes:
     """The chunks of an opened frame, back to back: exactly `plain_bytes`."""
     if not 0 < plain_bytes <= FRAME_LIMIT_BYTES:
         raise FormatError(f"a frame claims {plain_bytes} bytes, which none holds")
     if compression == PLAIN:
-        plain = payload
+        plain = bytes(payload)
     elif compression == ZSTD:
         plain = expand(payload, plain_bytes, "frame")
     else:

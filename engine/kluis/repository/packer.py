@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import zstandard
 from blake3 import blake3
 
+from kluis._native import sum as sums
+from kluis._native.fill import Chunks
 from kluis.errors import DamageError, FormatError
 from kluis.format import crypt, frame, pack
 from kluis.format.frame import FrameEntry
@@ -45,8 +47,7 @@ class PlainFrame:
     n: int
     kind: int
     plain: bytes | bytearray | memoryview
-    chunks: bytearray  # its chunk list, encoded
-    hash_key: bytes
+    chunks: Chunks  # their list, encoded, and the sum of each
     level: int  # zstd's, 0 to store it as it is, or QUICK
 
 
@@ -55,19 +56,23 @@ class SealedFrame:
     """A frame as stored, its entry in a directory, and its sealed chunk list."""
 
     entry: FrameEntry
-    stored: bytes
+    stored: bytes | bytearray
     chunk_list: bytes
+
+    def size(self) -> int:
+        """Bytes that it takes in a pack."""
+        return len(self.stored) + len(self.chunk_list) + pack.ENTRY_BYTES
 
 
 def seal_frame(run: Run, plain: PlainFrame, surroundings: Surroundings) -> SealedFrame:
-    """Compresses and seals; opens and hashes again before it is trusted (any thread)."""
+    """Compresses and seals; opens and sums again before it is trusted (any thread)."""
     payload, compression = _compress(plain)
     sort = (plain.kind, compression)
     place = frame.context(run.vault, (run.id, plain.n), sort)
     nonces = surroundings.random(2 * crypt.NONCE_LIMIT_BYTES)
     algorithm = run.domain.algorithm
-    stored = crypt.seal(run.key, algorithm, nonces[: crypt.NONCE_LIMIT_BYTES], payload, place)
-    listing = bytes(plain.chunks)
+    stored = crypt.seal_large(run.key, algorithm, nonces, payload, place)
+    listing = bytes(plain.chunks.entries)
     chunk_list = crypt.seal(
         crypt.derive(run.domain.dedup(), "chunk lists"),
         algorithm,
@@ -115,16 +120,16 @@ def _compressor(level: int) -> zstandard.ZstdCompressor:
     return known[level]
 
 
-def _compress(plain: PlainFrame) -> tuple[bytes, int]:
+def _compress(plain: PlainFrame) -> tuple[bytes | bytearray | memoryview, int]:
     if plain.level:
         squeezed = _compressor(plain.level).compress(plain.plain)
         if len(squeezed) < len(plain.plain) * GAIN_SHARE:
             return squeezed, frame.ZSTD
-    return bytes(plain.plain), frame.PLAIN
+    return plain.plain, frame.PLAIN
 
 
 def _compare_again(
-    run: Run, plain: PlainFrame, stored: bytes, chunk_list: bytes, compression: int
+    run: Run, plain: PlainFrame, stored: bytearray, chunk_list: bytes, compression: int
 ) -> None:
     """Raises if what would be stored does not open to the chunks that were read.
 
@@ -134,25 +139,32 @@ def _compare_again(
     lists = crypt.derive(run.domain.dedup(), "chunk lists")
     list_place = frame.list_context(run.vault, number)
     try:
-        payload = crypt.unseal(run.key, stored, frame.context(run.vault, number, place), "frame")
-        again = memoryview(frame.expand_frame(payload, compression, len(plain.plain)))
+        context = frame.context(run.vault, number, place)
+        payload = crypt.unseal_into(_room(), run.key, stored, context, "frame")
+        again: bytes | memoryview = payload  # what was not compressed is not copied either
+        if compression != frame.PLAIN:
+            again = frame.expand_frame(payload, compression, len(plain.plain))
         listing = crypt.unseal(lists, chunk_list, list_place, "chunk list")
-        if listing != plain.chunks:
-            raise FormatError("the chunk list is another")
-        start = 0
-        for hash16, length in frame.CHUNK_ENTRY.iter_unpack(listing):
-            end = start + length
-            if blake3(again[start:end], key=plain.hash_key).digest(frame.HASH_BYTES) != hash16:
-                raise FormatError("a chunk is another")
-            start = end
-        if start != len(again):
-            raise FormatError("the chunk list does not fill the frame")
+        wrong = sums.wrong(again, listing, plain.chunks.sums)
     except (FormatError, ValueError) as error:
-        raise DamageError(
-            "a frame did not open to what was read: this machine's memory or processor is "
-            "at fault. The snapshot was not made. Next: test the memory, then run the "
-            "backup again"
-        ) from error
+        raise _memory_at_fault() from error
+    if wrong is not None:
+        raise _memory_at_fault()
+
+
+def _room() -> bytearray:
+    """This thread's place for what it opens again: fresh memory for each frame costs more."""
+    room: bytearray | None = getattr(_THREAD, "room", None)
+    if room is None:
+        room = _THREAD.room = bytearray()
+    return room
+
+
+def _memory_at_fault() -> DamageError:
+    return DamageError(
+        "a frame did not open to what was read: this machine's memory or processor is at fault. "
+        "The snapshot was not made. Next: test the memory, then run the backup again"
+    )
 
 
 @dataclass
@@ -166,7 +178,7 @@ class PackBuilder:
     algorithm: int
     # run -> certificate; the first is that of the run that writes the pack
     certificates: dict[bytes, bytes]
-    frames: list[bytes] = field(default_factory=list)
+    frames: list[bytes | bytearray] = field(default_factory=list)
     entries: list[FrameEntry] = field(default_factory=list)
     lists: list[bytes] = field(default_factory=list)
     size: int = 0
@@ -177,7 +189,7 @@ class PackBuilder:
         self.frames.append(sealed.stored)
         self.entries.append(sealed.entry)
         self.lists.append(sealed.chunk_list)
-        self.size += len(sealed.stored) + len(sealed.chunk_list) + pack.ENTRY_BYTES
+        self.size += sealed.size()
 
     def take_all(self, other: PackBuilder) -> None:
         """Adds the frames of another pack of the same run, which is given up."""
@@ -198,7 +210,7 @@ class PackBuilder:
         lists = b"".join(self.lists)
         filled = sum(map(len, self.frames))
         tail = pack.encode_tail(len(head) + filled, len(lists), len(directory))
-        parts: list[bytes | memoryview] = [head, *self.frames, lists, directory, tail]
+        parts: list[bytes | bytearray | memoryview] = [head, *self.frames, lists, directory, tail]
         hasher = blake3()
         for part in parts:
             hasher.update(part)
@@ -211,7 +223,7 @@ class PackBuilder:
 class BuiltPack:
     """A pack ready to be stored."""
 
-    parts: Sequence[bytes | memoryview]
+    parts: Sequence[bytes | bytearray | memoryview]
     place: PackPlace
 
 

@@ -223,7 +223,7 @@ class FrameReader:
         entry = opened.entries[opened.places[number]]
         key = self._run_keys.of(opened, entry.run)
         place = frame.context(self.session.vault, number, (entry.kind, entry.compression))
-        payload = crypt.unseal(key, stored, place, f"a frame in {opened.name}")
+        payload = crypt.unseal_large(key, stored, place, f"a frame in {opened.name}")
         plain = frame.expand_frame(payload, entry.compression, entry.plain_bytes)
         starts, position = {}, 0
         for i, (_, length) in enumerate(chunks):

@@ -74,7 +74,7 @@ class ShardBuilder:
         return [parity.encode_shard_head(run, k, tuple(self.members), checks), shard]
 
 
-def _checks_of_parts(parts: Sequence[bytes | memoryview]) -> bytes:
+def _checks_of_parts(parts: Sequence[bytes | bytearray | memoryview]) -> bytes:
     """`parity.block_checks` of parts that lie back to back, without joining them all."""
     checks = []
     pending = bytearray()

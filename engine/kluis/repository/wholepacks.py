@@ -66,7 +66,8 @@ class PackOpener:
             raise FormatError("a frame is not the one that was signed")
         number = (entry.run, entry.n)
         place = frame.context(opened.head.vault, number, (entry.kind, entry.compression))
-        payload = crypt.unseal(self._run_keys.of(opened, entry.run), stored, place, "a frame")
+        key = self._run_keys.of(opened, entry.run)
+        payload = crypt.unseal_large(key, stored, place, "a frame")
         plain = frame.expand_frame(payload, entry.compression, entry.plain_bytes)
         with self._hashing:
             _check_chunks(plain, chunks, self._keys(opened).hash_key(entry.kind))

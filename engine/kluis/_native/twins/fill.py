@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from kluis._native.twins.sum import SUM_BYTES, bound
+
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
@@ -28,17 +30,32 @@ def _view(buffer: Buffer, writable: bool = False) -> memoryview:
     return view.cast("B")
 
 
+class Chunks:
+    """What is known of the new chunks of one frame: its chunk list, and the sum of each."""
+
+    def __init__(self) -> None:
+        self.entries, self.sums = bytearray(), bytearray()
+
+
 class Fill:
     """The chunks of one buffer: DONE, GROUP or FRAME is what `into` wants before it goes on."""
 
     def __init__(
-        self, data: Buffer, ends: Buffer, hashes: bytes, found: bytes, zeros: bytes
+        self,
+        data: Buffer,
+        ends: Buffer,
+        hashes: bytes,
+        known: tuple[bytes, bytes],
+        zeros: bytes,
     ) -> None:
+        found, self._sums = known
         self._data = _view(data)
         packed = memoryview(ends).tobytes()
         count = len(packed) // 4
         place_bytes = struct.calcsize(FOUND_FORMAT)
         if len(packed) % 4 or {len(hashes), len(found)} != {count * place_bytes}:
+            raise ValueError("ends, hashes and places are of as many chunks")
+        if len(self._sums) != count * SUM_BYTES:
             raise ValueError("ends, hashes and places are of as many chunks")
         if len(zeros) != HASH_BYTES:
             raise ValueError("the hash of the zeros has 16 bytes")
@@ -69,13 +86,13 @@ class Fill:
         size: int,
         target: int,
         number: tuple[int, int],
-        *rest: *tuple[bytearray, int],
+        *rest: *tuple[Chunks, int],
     ) -> int:
         """The frame's new size: new chunks are copied to the buffer, from `size` on.
 
-        `rest` is the list of chunks, which grows, and the group's end.
+        `rest` is what is known of its chunks, which grows, and the group's end.
         """
-        entries, group_end = rest
+        chunks, group_end = rest
         room = _view(buffer, writable=True)
         if size > len(room):
             raise ValueError("the frame is larger than its buffer")
@@ -91,7 +108,9 @@ class Fill:
                     self.wanted = NO_ROOM
                     raise ValueError("a chunk does not fit into the buffer of its frame")
                 room[size : size + length] = self._data[start : start + length]
-                entries += struct.pack(ENTRY_FORMAT, hash16, length)
+                chunks.entries.extend(struct.pack(ENTRY_FORMAT, hash16, length))
+                at = len(self._places) * SUM_BYTES
+                chunks.sums.extend(bound(self._sums[at : at + SUM_BYTES], hash16))
                 place = struct.pack(PLACE_FORMAT, hash16, *number, size, length)
                 self._fresh[hash16] = place
                 size += length

@@ -1,0 +1,6 @@
+from typing_extensions import Buffer
+
+SUM_BYTES: int
+
+def each(data: Buffer, ends: Buffer) -> bytes: ...
+def wrong(data: Buffer, entries: Buffer, sums: Buffer) -> int | None: ...
