@@ -27,6 +27,7 @@ from kluis.operations.archiving.session import (
 )
 from kluis.operations.archiving.streams import store_stream
 from kluis.operations.archiving.telling import Teller
+from kluis.operations.archiving.wear import REWRITTEN_SHARE, Wear, is_due
 from kluis.options import BackupOptions
 from kluis.repository.access import Repository
 from kluis.repository.collector import list_packs
@@ -108,7 +109,9 @@ def _pass(work: Work) -> tuple[BackupResult | None, CacheHead | None]:
     interrupted = _interrupted(work)
     started = repository.surroundings.now()
     files = _file_archiver(work)
-    directories = DirectoryArchiver(files, basis, session.usable)
+    last = basis.cache.head
+    usable = session.leave(last.worn) if last is not None else session.usable
+    directories = DirectoryArchiver(files, basis, usable, Wear() if is_due(last) else None)
     root = _store_source(work, files, directories)
     session.writer.flush()
     counts = _counts(work, files, directories)
@@ -122,9 +125,9 @@ def _pass(work: Work) -> tuple[BackupResult | None, CacheHead | None]:
     if mark is None:
         return None, None
     _remember_chain(work, mark)
-    head = CacheHead(
-        mark.run, *basis.racy, basis.turn() + 1, counts.files, counts.bytes, facts.uses
-    )
+    new_bytes, worn, worn_bytes = _wear(work, directories)
+    counted = basis.turn() + 1, counts.files, counts.bytes
+    head = CacheHead(mark.run, *basis.racy, *counted, facts.uses, new_bytes, worn, worn_bytes)
     identity = names.base32(mark.run)
     done = replace(
         result,
@@ -134,6 +137,18 @@ def _pass(work: Work) -> tuple[BackupResult | None, CacheHead | None]:
         warnings=result.warnings + _raised(work, mark),
     )
     return done, head
+
+
+def _wear(work: Work, directories: DirectoryArchiver) -> tuple[int, FrameSet, int]:
+    """(bytes stored anew since use was counted, frames that the next run is to leave, theirs)."""
+    last = work.basis.cache.head
+    if last is None:
+        return 0, {}, 0
+    if directories.wear is not None:
+        limit = int(last.new_bytes * REWRITTEN_SHARE)
+        return 0, *directories.wear.worn(work.session.index, limit)
+    # What was stored for the second time is not counted: it would bring on the next time.
+    return last.new_bytes + max(0, work.session.writer.bytes_new - last.worn_bytes), {}, 0
 
 
 def _store_source(work: Work, files: FileArchiver, directories: DirectoryArchiver) -> Content:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from kluis.errors import DamageError, FormatError
 from kluis.format import names
 from kluis.format.ledger import PackName
+from kluis.format.pack import target_bytes
 from kluis.format.segment import PackPlace, ParitySet
 from kluis.format.usemap import FrameSet, contains, merge, merge_ranges
 from kluis.frozen import frozen
@@ -25,6 +26,8 @@ from kluis.repository.state import forgotten_times, raised_times, subtract
 # Packs below this are worth merging once there are many: each costs a read and a shard.
 SMALL_PACK_BYTES = 4 << 20
 SMALL_PACKS = 32
+# The shard of a set of fewer packs than this takes more than it should.
+FEW_PACKS = 4
 
 
 @frozen
@@ -47,6 +50,7 @@ class SetPlan:
     used: list[tuple[PackName, bytes, int]] = field(default_factory=list)  # pack, run, n
     used_bytes: int = 0
     dead_bytes: int = 0  # of frames that are not needed from here; padding is not counted
+    shard_bytes: int = 0
     small: bool = False
     gaps: bool = False  # a member is gone, so the shard protects nothing
     missed: bool = False  # and a snapshot needs it: the set waits for repair
@@ -187,6 +191,8 @@ def _weigh(
             plan.dead_bytes += stored
     for plan in plans.values():
         plan.small = plan.size < SMALL_PACK_BYTES
+        if plan.parity_set.parity_digest is not None:
+            plan.shard_bytes = max(place.size for place in plan.parity_set.packs)
     return list(plans.values())
 
 
@@ -254,6 +260,23 @@ def _choose(sets: list[SetPlan], rules: Rules, plan: Plan) -> None:
                 budget -= item.used_bytes
         else:
             plan.kept.append(item)
+    if budget is None:
+        _merge_shards(plan, unused, allowed)
+
+
+def _merge_shards(plan: Plan, unused: int, allowed: float) -> None:
+    """Moves sets of few packs too, if their shards take more than may be unused.
+
+    The shard of a run that stored one pack is as long as that pack. In one set they share one.
+    """
+    free = [item for item in plan.kept if not (item.stuck or item.missed or item.gaps)]
+    few = [item for item in free if item.shard_bytes > item.size // FEW_PACKS]
+    shards = sum(item.shard_bytes for item in few)
+    together = sum(item.used_bytes for item in (*plan.moved, *few))
+    gain = shards - min(target_bytes(together), together)
+    if len(few) > 1 and unused + gain > allowed and gain * FEW_PACKS > shards:
+        plan.moved.extend(few)
+        plan.kept[:] = [item for item in plan.kept if item not in few]
 
 
 def _allowed(limit: Limit, total: int) -> float:

@@ -42,6 +42,7 @@ class Movers:
     writers: dict[bytes, tuple[Run, Uploader]] = field(default_factory=dict)
     builders: dict[bytes, PackBuilder] = field(default_factory=dict)
     marks: list[AliveMark] = field(default_factory=list)
+    pack_bytes: int = pack.PACK_TARGET_BYTES
     left: list[SetPlan] = field(default_factory=list)  # sets that could not be carried whole
 
     def runs(self) -> list[bytes]:
@@ -72,10 +73,10 @@ class Movers:
         if domain not in self.builders:
             self.builders[domain] = new_pack(run)
         builder = self.builders[domain]
-        builder.add(sealed, certificate)
-        if builder.size >= pack.PACK_TARGET_BYTES:
+        if builder.size and builder.size + sealed.size() > self.pack_bytes:
             uploader.store(builder.finish(run.shelf(), self.repository.surroundings))
-            del self.builders[domain]
+            builder = self.builders[domain] = new_pack(run)
+        builder.add(sealed, certificate)
 
     def flush(self) -> None:
         """All that was added durable and listed."""
@@ -125,6 +126,7 @@ def move(repository: Repository, index: Index, sets: list[SetPlan], cancel: Canc
     A set that cannot be read whole is taken out of `sets` and told in `left`.
     """
     movers = Movers(repository)
+    movers.pack_bytes = pack.target_bytes(sum(plan.used_bytes for plan in sets))
     try:
         for plan in list(sets):
             wanted: dict[PackName, set[tuple[bytes, int]]] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import field, replace
 
 import zstandard
 
@@ -29,7 +29,7 @@ from kluis.storage.journal import JournalReader, JournalRecord, JournalWriter
 FINGERPRINT_BYTES = 16
 MARK_BYTES = 16
 # Of head and journal: what an older kluis left behind is read by no newer one.
-LAYOUT = 3
+LAYOUT = 4
 # Longer listings are compressed in parts, so that no copy of all of them is made.
 WHOLE_BYTES = 1 << 20
 
@@ -77,6 +77,11 @@ class CacheHead:
     files: int
     size: int
     uses: FrameSet
+    # Bytes stored anew since somebody counted how much of each frame is in use.
+    new_bytes: int = 0
+    # Frames that are hardly used: what lies in them is to be stored anew, so many bytes.
+    worn: FrameSet = field(default_factory=dict)
+    worn_bytes: int = 0
 
 
 def encode_head(head: CacheHead) -> bytes:
@@ -90,6 +95,9 @@ def encode_head(head: CacheHead) -> bytes:
     writer.u64(head.files)
     writer.u64(head.size)
     write_frames(writer, head.uses)
+    writer.u64(head.new_bytes)
+    write_frames(writer, head.worn)
+    writer.u64(head.worn_bytes)
     return writer.bytes()
 
 
@@ -99,7 +107,9 @@ def decode_head(data: bytes) -> CacheHead:
     if reader.u16() != LAYOUT:
         raise reader.fail("it was left behind by another kluis")
     racy = reader.raw(16), reader.i64(), reader.u32()
-    return CacheHead(*racy, reader.u64(), reader.u64(), reader.u64(), read_frames(reader))
+    counts = reader.u64(), reader.u64(), reader.u64()
+    uses, new_bytes = read_frames(reader), reader.u64()
+    return CacheHead(*racy, *counts, uses, new_bytes, read_frames(reader), reader.u64())
 
 
 def walk_key(path: bytes) -> bytes:

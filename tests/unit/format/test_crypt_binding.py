@@ -1,4 +1,4 @@
-"""Sealing through PyNaCl's own binding gives what its public calls give, and opens what they made."""
+"""Sealing through PyNaCl's own binding gives and opens what its public calls do."""
 
 from __future__ import annotations
 

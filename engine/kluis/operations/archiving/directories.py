@@ -13,6 +13,7 @@ from kluis.operations.archiving.basis import Basis
 from kluis.operations.archiving.entries import Totals, encode_tree, frame_set, tally_of
 from kluis.operations.archiving.files import FileArchiver
 from kluis.operations.archiving.rebuilding import Before, Rebuild, Rebuilder
+from kluis.operations.archiving.wear import Wear
 from kluis.repository.content import EMPTY, Content
 from kluis.repository.dedup import can_use
 from kluis.repository.scancache import FINGERPRINT_BYTES, Listing, Remembered, Tally
@@ -36,6 +37,7 @@ class DirectoryArchiver:
     files: FileArchiver
     basis: Basis
     usable: dict[bytes, bytes]
+    wear: Wear | None = None  # where this run counts how much of each frame is in use
     totals: Totals = field(default_factory=Totals)
     _waiting: dict[bytes, Done] = field(default_factory=dict)
     _rebuilder: Rebuilder = field(init=False)
@@ -68,6 +70,8 @@ class DirectoryArchiver:
 
     def _keep(self, directory: Directory, old: Remembered) -> Done:
         self.basis.cache.keep(old)
+        if self.wear is not None:
+            self.wear.kept(self.basis.cache.listing(old), old.tree.extents)
         self.totals.directories_unmodified += 1
         self.totals.files_unmodified += old.tally.files
         self._count(old.tally, old.uses)
@@ -134,6 +138,8 @@ class DirectoryArchiver:
         data, tally = self._encode(work)
         content, tree_frames = self.files.tree(data)
         work.frames |= tree_frames
+        if self.wear is not None:
+            self.wear.add(data, content.extents, work.listed.values())
         uses = merge((frame_set(work.frames), *work.listed.values()))
         self._count(tally, uses)
         racy = bool(work.spoiled) or directory.incomplete or bool(directory.unreadable)

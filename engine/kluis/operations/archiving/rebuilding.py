@@ -39,6 +39,9 @@ from kluis.source.read import SECTOR_BYTES, read_link
 from kluis.source.records import Record
 from kluis.source.walk import Directory
 
+# All of a record but how many extents the content has.
+_BEFORE_EXTENTS, _BEHIND_EXTENTS = slice(0, 16), slice(20, None)
+
 
 @dataclass
 class Rebuild:
@@ -102,7 +105,7 @@ class Rebuilder:
         for index in changed:
             if not work.marks[index] and index not in work.spoiled:
                 self._store_other(work, index, children)
-        work.same |= {i for i in work.known if work.parts[i] == old.get(work.names[i])}
+        work.same |= {i for i in work.known if _is_alike(work.parts[i], old.get(work.names[i]))}
         work.known -= work.same
 
     def _take_over(self, work: Rebuild, before: Before, old: dict[bytes, Part]) -> list[int]:
@@ -281,3 +284,14 @@ class Rebuilder:
             self.files.report(Problem(work.path(index), what, number))
 
         return read_extras(work.directory.descriptor, name, mode, failed)
+
+
+def _is_alike(now: Part | None, then: Part | None) -> bool:
+    """True if a file is as it was, wherever its content lies by now."""
+    if now is None or then is None:
+        return False
+    return (
+        now.record[_BEFORE_EXTENTS] == then.record[_BEFORE_EXTENTS]
+        and now.record[_BEHIND_EXTENTS] == then.record[_BEHIND_EXTENTS]
+        and now.extras == then.extras
+    )

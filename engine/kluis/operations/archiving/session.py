@@ -12,7 +12,9 @@ from kluis.events import Cancel
 from kluis.format import names
 from kluis.format.keyring import ChunkSizes
 from kluis.format.ledger import PackName
+from kluis.format.usemap import FrameSet
 from kluis.operations.archiving.files import Cuts, FixedCutter
+from kluis.operations.archiving.wear import without
 from kluis.options import FIXED_CHUNK_BYTES, BackupOptions, Chunker
 from kluis.repository.access import Repository, read_private
 from kluis.repository.content import ChunkKeys, chunk_keys
@@ -59,6 +61,14 @@ class BackupSession:
             return FixedCutter(chunker.fixed_bytes)
         sizes = chunk_sizes(self.repository, chunker.name)
         return Cutter(self.keys.cut_table, sizes.minimum, sizes.average, sizes.maximum)
+
+    def leave(self, worn: FrameSet) -> dict[bytes, bytes]:
+        """The frames that this run reuses: all that it may, but those."""
+        if not worn:
+            return self.usable
+        left = without(self.usable, worn)
+        self.dedup.allow(left)
+        return left
 
     def close(self) -> None:
         """Ends the threads and the cache; what was not committed does not count."""
