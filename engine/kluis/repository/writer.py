@@ -25,6 +25,7 @@ from kluis.options import LEVEL_AUTO
 from kluis.repository.content import ChunkKeys
 from kluis.repository.dedup import DedupCache
 from kluis.repository.packer import (
+    DENSE,
     QUICK,
     PackBuilder,
     PlainFrame,
@@ -209,7 +210,7 @@ class RunWriter:
         current = self._open.get((kind, dense))
         if current is None:
             target = self._dense_target if dense else self.frame_target
-            level = QUICK if dense and self.level else self.level
+            level = DENSE if dense and self.level else self.level
             free = self._free[dense]
             buffer = free.pop() if free else make_room(ROOM_BYTES)
             current = OpenFrame(self.run.take_frame(), target, level, buffer)
