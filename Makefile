@@ -28,9 +28,10 @@ debug: setup
 soak: setup
 	@$(PYTEST) -n $(JOBS) tests --soak
 
-# The job table of benchmarks/ against every peer found: .peers/ first, then the machine's own.
+# Every data set and job of benchmarks/ against every peer found: .peers/ first, then the
+# machine's own. Hours; BENCH="--plan quick" takes minutes, BENCH="--dataset tiny" one data set.
 bench: setup
-	@$(PY) -m benchmarks.harness $(BENCH)
+	@$(PY) -m benchmarks.harness $(or $(BENCH),--plan full)
 
 # What a first, a small and an unchanged run ask of the file system, counted by strace.
 bench-calls: setup

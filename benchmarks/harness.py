@@ -1,5 +1,7 @@
 """Measures kluis and its peers on the same jobs, in turn, so that load hits all alike.
 
+    python -m benchmarks.harness --plan full        every data set and job, into benchmarks/results
+    python -m benchmarks.harness --plan quick       the same at a size of minutes
     python -m benchmarks.harness --dataset system --size 1000 --rounds 3 --tools kluis,restic,borg
 
 A round is: every tool does the first job, then every tool the second, and so on, each round
@@ -9,7 +11,8 @@ beginning with another tool. Ratios are taken within a round and their median is
 from __future__ import annotations
 
 import argparse
-import shutil
+import fcntl
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -17,28 +20,18 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import datasets, measure
-from benchmarks.media.medium import MODELS, SYSTEMS, Medium, mounted
-from benchmarks.peers.base import PROJECT, Peer
+from benchmarks import datasets, history, jobs, target, targets
+from benchmarks.media.medium import MODELS, SYSTEMS, Medium, NotHereError, mounted
+from benchmarks.peers.base import PROJECT
 from benchmarks.peers.registry import chosen
-from benchmarks.report import Measurement, Report
-from scripts.treecompare import compare
+from benchmarks.plans import PLANS, TOOLS, Call
+from benchmarks.report import OWN_DISK, RESULTS, Report
+from benchmarks.rounds import MB, Setting, one_round
 
-JOBS = ("start", "first", "unchanged", "changed", "restore", "verify", "prune")
+__all__ = ["DEFAULT_WORK", "MB", "main", "medium_of"]
+
 DEFAULT_WORK = PROJECT / "build" / "bench"
-MB = 10**6
-
-
-@dataclass
-class Setting:
-    """One call of the harness."""
-
-    data: datasets.Prepared
-    work: Path
-    jobs: list[str]
-    tools: list[type[Peer]]
-    report: Report
-    medium: Medium | None = None
+_DEFAULT_JOBS = ",".join(job for job in jobs.ROUND if job != "prune")
 
 
 @dataclass(frozen=True)
@@ -63,144 +56,156 @@ def medium_of(text: str) -> MediumChoice:
     return MediumChoice(model, system)
 
 
-def one_round(setting: Setting, number: int, tell: Callable[[str], None]) -> None:
-    """All jobs by all tools, from empty repositories on; the data set is as before at its end."""
-    ring = (
-        setting.tools[number % len(setting.tools) :] + setting.tools[: number % len(setting.tools)]
-    )
-    peers = []
-    for tool in ring:
-        place = setting.work / "tools" / tool.name
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
-        peer = tool(place, setting.medium.folder / tool.name if setting.medium else None)
-        command = peer.init()
-        if command is not None:
-            measure.run(command, place / "init.log")
-        peers.append(peer)
-    aside = setting.work / "aside"
-    try:
-        for job in setting.jobs:
-            if job == "changed":
-                setting.data.one_day(datasets.SEED + number, aside)
-            for peer in (peer for peer in peers if job in peer.jobs):
-                found = one_job(setting, number, job, peer)
-                if found is not None:
-                    setting.report.measurements.append(found)
-                    tell(
-                        f"round {number + 1} {job:<10} {found.tool:<8} "
-                        f"{found.cpu_seconds:7.2f} s CPU {found.wall_seconds:7.2f} s wall "
-                        f"{found.peak_bytes >> 20:5} MiB {found.repo_bytes / MB:8.1f} MB"
-                        + (f" {found.busy_seconds:6.2f} s busy" if setting.medium else "")
-                    )
-    finally:
-        if aside.exists():
-            setting.data.back_again(aside)
-        for peer in peers:
-            shutil.rmtree(peer.repo, ignore_errors=True)
-        shutil.rmtree(setting.work / "tools", ignore_errors=True)
-
-
-def one_job(setting: Setting, number: int, job: str, peer: Peer) -> Measurement | None:
-    """One measured run; None if the tool has no such job. What it restores is compared."""
-    source, target = setting.data.folder, setting.work / "target"
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir()
-    command: measure.Command | None
-    if job == "start":
-        command = peer.command(*peer.ask_version)
-    elif job == "restore":
-        command = peer.restore(source, target)
-    elif job == "verify":
-        command = peer.check()
-    elif job == "prune":
-        command = peer.prune()
-    else:
-        command = peer.backup(source)
-    if command is None:
-        return None
-    before = measure.states(peer.repo)
-    # A repository on a medium stays unread: reading it is what its busy seconds are about.
-    measure.read_through(source, *([] if setting.medium else [peer.repo]))
-    device = setting.medium.statistics() if setting.medium else None
-    cost = measure.run(command, peer.work / f"{job}.log")
-    busy = 0.0
-    if setting.medium and device:
-        busy = setting.medium.statistics().since(device).busy_seconds
-    after = measure.states(peer.repo)
-    if job == "restore":
-        outcome = compare(source, peer.restored(source, target), frozenset({"content", "mtime"}))
-        if not outcome.same:
-            raise measure.FailedError(
-                f"{peer.name} restored something else:\n" + "\n".join(outcome.differences[:10])
-            )
-        shutil.rmtree(target)
-    files, size = measure.added(before, after)
-    return Measurement(
-        round=number,
-        job=job,
-        tool=peer.name,
-        cpu_seconds=cost.cpu_seconds,
-        wall_seconds=cost.wall_seconds,
-        peak_bytes=cost.peak_bytes,
-        written_bytes=cost.written_bytes,
-        added_files=files,
-        added_bytes=size,
-        repo_bytes=measure.total(after),
-        busy_seconds=busy,
-    )
-
-
-def arguments() -> argparse.Namespace:
+def arguments(words: list[str]) -> argparse.Namespace:
     """What the caller chose."""
     parser = argparse.ArgumentParser(
         prog="benchmarks.harness",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--dataset", default="system", choices=sorted(datasets.ALL))
-    parser.add_argument("--size", type=int, default=1000, help="MB of it; default 1000")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--tools", default="kluis,restic,borg,tar,cp,find,blake3")
-    parser.add_argument("--jobs", default="start,first,unchanged,changed,restore,verify")
-    parser.add_argument(
-        "--work", type=Path, default=DEFAULT_WORK, help="where data and targets lie"
-    )
-    parser.add_argument("--medium", type=medium_of, help="MODEL:SYSTEM for repositories: usb:exfat")
-    parser.add_argument("--save", help="name of the files in benchmarks/results")
-    options = parser.parse_args()
-    unknown = set(options.jobs.split(",")) - set(JOBS)
+    add = parser.add_argument
+    add("--plan", choices=sorted(PLANS), help="a whole benchmark instead of one data set")
+    add("--only", help="of a plan, these calls: system,tiny")
+    add("--dataset", default="system", choices=sorted(datasets.ALL))
+    add("--size", type=int, default=1000, help="MB of it; default 1000")
+    add("--rounds", type=int, help="default 3, in a plan its own")
+    add("--tools", help=f"default {TOOLS}, in a plan its own")
+    add("--jobs", default=_DEFAULT_JOBS, help=f"of {','.join(jobs.JOBS)}")
+    add("--snapshots", type=int, default=100, help="that ls and find look into")
+    add("--days", type=int, default=60, help="of churn")
+    add("--work", type=Path, default=DEFAULT_WORK, help="where data and targets lie")
+    add("--medium", type=medium_of, help="MODEL:SYSTEM for repositories: usb:exfat")
+    add("--save", help="name of the files in the folder of results")
+    add("--results", type=Path, help="that folder; default benchmarks/results, quick: build/bench")
+    options = parser.parse_args(words)
+    unknown = set(options.jobs.split(",")) - set(jobs.JOBS)
     if unknown:
-        parser.error(f"no such job: {', '.join(sorted(unknown))}; there are {', '.join(JOBS)}")
+        parser.error(f"no such job: {', '.join(sorted(unknown))}; there are {', '.join(jobs.JOBS)}")
     return options
 
 
-def main() -> None:
-    """Measures, prints the table, and saves it if asked."""
-    options = arguments()
+def measured(options: argparse.Namespace, words: list[str], tell: Callable[[str], None]) -> Report:
+    """One data set: all jobs asked for, by all tools that are there."""
     work = options.work.resolve()
-    work.mkdir(parents=True, exist_ok=True)
     data = datasets.prepare(options.dataset, options.size * MB, work)
-    tools = chosen(options.tools)
+    tools = chosen(options.tools or TOOLS)
+    wanted = options.jobs.split(",")
+    settings = {}
+    if set(wanted) & set(jobs.LISTING):
+        settings["snapshots"] = options.snapshots
+    if set(wanted) & set(jobs.CHURN):
+        settings["days"] = options.days
     report = Report(
         dataset=options.dataset,
         files=data.files,
         size_bytes=data.size_bytes,
         digest=data.digest,
-        command="python -m benchmarks.harness " + " ".join(sys.argv[1:]),
+        command="python -m benchmarks.harness " + shlex.join(words),
         versions={tool.name: tool.version() for tool in tools},
-        jobs=options.jobs.split(","),
-        medium=str(options.medium or "the machine's own disk"),
+        jobs=wanted,
+        medium=str(options.medium or OWN_DISK),
+        target=target.kind(),
+        limits=[tool.name for tool in tools if tool.limit],
+        settings=settings,
     )
-    began = time.monotonic()
     with ExitStack() as stack:
         medium = stack.enter_context(options.medium(work)) if options.medium else None
-        setting = Setting(data, work, report.jobs, tools, report, medium)
-        for number in range(options.rounds):
-            one_round(setting, number, lambda line: print(line, flush=True))
-    print(f"\n{report.markdown()}\n{time.monotonic() - began:.0f} s in all.")
+        setting = Setting(data, work, wanted, tools, report, tell, medium)
+        setting.snapshots, setting.days = options.snapshots, options.days
+        rounds = options.rounds or 3
+        if set(wanted) & set(jobs.ROUND):
+            for number in range(rounds):
+                one_round(setting, number)
+        if set(wanted) & set(jobs.LISTING):
+            history.listing(setting, rounds)
+        if set(wanted) & set(jobs.CHURN):
+            history.churn(setting, rounds)
+    return report
+
+
+def planned(options: argparse.Namespace, tell: Callable[[str], None]) -> list[tuple[Call, Report]]:
+    """All calls of a plan, each saved as soon as it is done."""
+    done = []
+    only = options.only.split(",") if options.only else None
+    for call in PLANS[options.plan]:
+        if only and call.save not in only:
+            continue
+        words = call.words()
+        if options.rounds:
+            words += ["--rounds", str(options.rounds)]
+        if options.tools:
+            words += ["--tools", options.tools]
+        tell(f"\n== {call.save}: python -m benchmarks.harness {shlex.join(words)}")
+        one = arguments(words)
+        one.work = options.work
+        try:
+            report = measured(one, words, tell)
+        except NotHereError as error:
+            tell(f"left out, since this machine cannot model the medium: {error}")
+            continue
+        path = report.save(call.save, folder_of(options))
+        tell(f"{report.markdown()}\nsaved: {path}")
+        done.append((call, report))
+    return done
+
+
+def folder_of(options: argparse.Namespace) -> Path:
+    """Where results go: those of a quick plan say too little to stand beside the others."""
+    if options.results is not None:
+        return Path(options.results)
+    return DEFAULT_WORK / "results" if options.plan == "quick" else RESULTS
+
+
+def summary(plan: str, done: list[tuple[Call, Report]]) -> str:
+    """All that is owed, over every data set of a plan, as one table."""
+    lines = [f"# What is owed, in the plan {plan}", "", "| data set " + targets.HEAD[0]]
+    lines.append("| --- " + targets.HEAD[1])
+    for call, report in done:
+        lines += [f"| {call.save} {row}" for row in report.verdicts()]
+    total = targets.day_2_in_sum([report for _, report in done])
+    if total is not None:
+        lines.append(f"| all of day 2 {total.row()}")
+    failed = [(call, failure) for call, report in done for failure in report.failures]
+    lines += ["", *(f"FAILED: {call.save}, {each.tool}, {each.job}" for call, each in failed)]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measures, prints the table, and saves it if asked."""
+    words = sys.argv[1:]
+    options = arguments(words)
+    began = time.monotonic()
+
+    def tell(line: str) -> None:
+        print(line, flush=True)
+
+    options.work.mkdir(parents=True, exist_ok=True)
+    with (options.work / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit(
+                f"another benchmark is at work in {options.work}; see --work"
+            ) from None
+        failures = run(options, words, tell)
+    tell(f"{time.monotonic() - began:.0f} s in all.")
+    sys.exit(1 if failures else 0)
+
+
+def run(options: argparse.Namespace, words: list[str], tell: Callable[[str], None]) -> int:
+    """Does what was chosen; returns how many jobs failed."""
+    if options.plan:
+        done = planned(options, tell)
+        text = summary(options.plan, done)
+        folder_of(options).mkdir(parents=True, exist_ok=True)
+        (folder_of(options) / "summary.md").write_text(text)
+        tell(f"\n{text}")
+        return sum(len(report.failures) for _, report in done)
+    report = measured(options, words, tell)
+    tell(f"\n{report.markdown()}")
     if options.save:
-        print(f"saved: {report.save(options.save).relative_to(PROJECT)}")
+        tell(f"saved: {report.save(options.save, folder_of(options))}")
+    return len(report.failures)
 
 
 if __name__ == "__main__":

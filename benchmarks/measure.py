@@ -43,7 +43,7 @@ def run(command: Command, log: Path) -> Cost:
     a smaller tool shows that instead.
     """
     # As on a user's machine: a Python that may not keep what it compiled compiles at each start.
-    unwanted = ("KLUIS_", "PYTHON", "RESTIC_", "BORG_")
+    unwanted = ("KLUIS_", "PYTHON", "RESTIC_", "RUSTIC_", "BORG_", "KOPIA_")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(unwanted)}
     os.sync()  # what an earlier run left to be written must not be charged to this one
     written = _written()
@@ -87,10 +87,9 @@ def states(folder: Path) -> FileStates:
     return found
 
 
-def added(before: FileStates, after: FileStates) -> tuple[int, int]:
-    """(files, bytes) that are new or differ; a rewritten file counts whole."""
-    new = [state for path, state in after.items() if before.get(path) != state]
-    return len(new), sum(state[0] for state in new)
+def added(before: FileStates, after: FileStates) -> FileStates:
+    """What is new or differs; a rewritten file counts whole."""
+    return {path: state for path, state in after.items() if before.get(path) != state}
 
 
 def read_through(*folders: Path) -> None:
@@ -107,6 +106,20 @@ def read_through(*folders: Path) -> None:
                     with open(place, "rb", buffering=0) as file:
                         while file.read(1 << 20):
                             pass
+
+
+def forget(*places: Path) -> None:
+    """Has the kernel drop what it keeps of these files' content, so that reading asks the medium.
+
+    A place is a file or a folder. Names and attributes stay cached, for every tool alike.
+    """
+    os.sync()
+    for place in places:
+        files = [place] if place.is_file() else list(place.rglob("*"))
+        for path in files:
+            if stat.S_ISREG(path.lstat().st_mode):
+                with path.open("rb", buffering=0) as file:
+                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def total(found: FileStates) -> int:

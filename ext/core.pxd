@@ -142,6 +142,7 @@ cdef extern from "scatter.h" nogil:
         KLUIS_SMALL_RESULT_SIZE
         KLUIS_SPARSE_BLOCK_BYTES
         KLUIS_SMALL_CHOWN
+        KLUIS_SMALL_HIDDEN
 
     struct kluis_place:
         int fd
@@ -166,6 +167,8 @@ cdef extern from "scatter.h" nogil:
     int kluis_set_times_at(int dirfd, const char *name, int64_t mtime_s, uint32_t mtime_ns)
     int kluis_get_flags(int fd, uint32_t *flags)
     int kluis_set_flags(int fd, uint32_t flags)
+    int kluis_finish(int fd, const uint8_t *entry, uint32_t *mode)
+    int kluis_make_link(kluis_place to, const char *points_to, const uint8_t *entry, int *made)
     int kluis_small_check(const kluis_small_batch *batch)
     void kluis_write_small(const kluis_small_batch *batch, uint8_t *results)
 
@@ -258,3 +261,104 @@ cdef extern from "parts.h" nogil:
     size_t kluis_merge_places(const uint8_t *places, size_t count, uint8_t *merged,
                               uint8_t *chunks)
     int kluis_small_records(const kluis_batch *batch, size_t *extent_count)
+
+
+# ---- digests ----
+
+cdef extern from "digests.h" nogil:
+    enum:
+        KLUIS_DIGESTS_ENTRY_BYTES, KLUIS_DIGESTS_CHUNK_BYTES, KLUIS_DIGESTS_ITEM_BYTES
+        KLUIS_DIGESTS_FOLDER, KLUIS_DIGESTS_PART, KLUIS_DIGESTS_LAST, KLUIS_DIGESTS_LISTED
+        KLUIS_DIGESTS_NEEDED, KLUIS_DIGESTS_WRONG, KLUIS_DIGESTS_SPLIT, KLUIS_DIGESTS_KIND
+
+    ctypedef struct kluis_lists:
+        pass
+
+    ctypedef struct kluis_digests:
+        size_t owners_at
+        size_t files
+
+    ctypedef struct kluis_told:
+        uint8_t *items
+        size_t item_room
+        size_t item_count
+        uint8_t *gathered
+        size_t gathered_room
+        size_t gathered_bytes
+
+    int kluis_lists_new(kluis_lists **lists, size_t limit)
+    void kluis_lists_free(kluis_lists *lists)
+    size_t kluis_lists_chunks(const kluis_lists *lists)
+    int kluis_lists_add(kluis_lists *lists, const uint8_t *frame, uint32_t kind,
+                        const uint8_t *entries, size_t count)
+    int kluis_digests_open(kluis_digests *walk, const uint8_t *data, size_t size,
+                           const uint8_t *before, size_t before_bytes)
+    int kluis_digests_run(kluis_digests *walk, const kluis_lists *lists, kluis_told *told)
+    void kluis_digests_skip(kluis_digests *walk)
+
+
+# ---- plan ----
+
+cdef extern from "plan.h" nogil:
+    enum:
+        KLUIS_PLAN_RECORD_BYTES
+        KLUIS_PLAN_EXTENT_BYTES
+        KLUIS_PLAN_DIGEST_BYTES
+        KLUIS_PLAN_SPAN_BYTES
+        KLUIS_PLAN_OTHER_BYTES
+        KLUIS_PLAN_CHUNK_BYTES
+        KLUIS_PLAN_RIGHT
+        KLUIS_PLAN_UNALIGNED
+        KLUIS_PLAN_WRONG
+        KLUIS_PLAN_DIFFERENT
+        KLUIS_PLAN_SEVERAL
+
+    struct kluis_plan_sizes:
+        uint64_t extents
+        uint64_t names
+        uint64_t extras
+
+    struct kluis_plan_owners:
+        const uint8_t *pairs
+        size_t count
+
+    struct kluis_plan:
+        const uint8_t *records
+        size_t count
+        const uint8_t *extents
+        size_t extents_size
+        const uint8_t *names
+        size_t names_size
+        kluis_plan_owners users
+        kluis_plan_owners groups
+        uint64_t size_limit
+        uint32_t modes
+        uint32_t flags
+        uint8_t *files
+        uint8_t *digests
+        uint8_t *file_names
+        uint8_t *spans
+        uint8_t *others
+        size_t file_count
+        size_t file_names_size
+        size_t span_count
+        size_t other_count
+
+    struct kluis_plan_frame:
+        const uint8_t *starts
+        size_t chunk_count
+
+    struct kluis_plan_checked:
+        const uint8_t *bounds
+        const uint8_t *digests
+        size_t count
+        const uint8_t *chunks
+        const uint8_t *right
+        size_t chunk_count
+
+    size_t kluis_plan_fitting(const uint8_t *records, size_t count, uint64_t limit,
+                              kluis_plan_sizes *sizes)
+    int kluis_plan_window(kluis_plan *plan)
+    void kluis_plan_locate(const kluis_plan_frame *frame, const uint8_t *stretches, size_t step,
+                           size_t count, uint8_t *bounds, uint8_t *marks)
+    int kluis_plan_check(const kluis_plan_checked *check, uint8_t *states)

@@ -5,11 +5,14 @@ from os import strerror
 from core cimport (
     KLUIS_PART_SIZE,
     KLUIS_SMALL_CHOWN,
+    KLUIS_SMALL_HIDDEN,
     KLUIS_SMALL_RESULT_SIZE,
     KLUIS_SMALL_SIZE,
     KLUIS_SPARSE_BLOCK_BYTES,
     kluis_exchange,
+    kluis_finish,
     kluis_get_flags,
+    kluis_make_link,
     kluis_open_beneath,
     kluis_parts_check,
     kluis_place,
@@ -35,6 +38,7 @@ SMALL_FORMAT = "=HHIIIqIIII"
 SMALL_RESULT_SIZE = KLUIS_SMALL_RESULT_SIZE
 SMALL_RESULT_FORMAT = "=ii"
 SMALL_CHOWN = KLUIS_SMALL_CHOWN
+SMALL_HIDDEN = KLUIS_SMALL_HIDDEN
 SPARSE_BLOCK_BYTES = KLUIS_SPARSE_BLOCK_BYTES
 STEPS = ("", "name", "open", "write", "owner", "mode", "times")
 
@@ -175,6 +179,43 @@ def set_flags(int fd, uint32_t flags):
     check(failed)
 
 
+cdef const uint8_t *one_small(bytes entry) except NULL:
+    if len(entry) != KLUIS_SMALL_SIZE:
+        raise ValueError(f"{len(entry)} bytes are no entry")
+    return <const uint8_t *>PyBytes_AS_STRING(entry)
+
+
+def finish(int fd, bytes entry not None):
+    """Returns the mode of a file or folder once it has the owner, mode and time of SMALL_FORMAT.
+
+    OSError if one cannot be set; those after it are set nevertheless.
+    """
+    cdef const uint8_t *wanted = one_small(entry)
+    cdef uint32_t mode = 0
+    cdef int failed
+    with nogil:
+        failed = kluis_finish(fd, wanted, &mode)
+    check(failed)
+    return mode
+
+
+def make_link(int dirfd, bytes name not None, bytes points_to not None, bytes entry not None):
+    """Whether a symlink that was made has the owner and time of SMALL_FORMAT; else it has not all.
+
+    OSError if it could not be made.
+    """
+    cdef const uint8_t *wanted = one_small(entry)
+    cdef const char *to = c_name(points_to)
+    cdef kluis_place place
+    cdef int failed, made
+    place.fd, place.name = dirfd, c_name(name)
+    with nogil:
+        failed = kluis_make_link(place, to, wanted, &made)
+    if not made:
+        check(failed)
+    return not failed
+
+
 cdef bytes write_views(int dirfd, Py_buffer *names, Py_buffer *entries, Py_buffer *data):
     cdef kluis_small_batch batch
     batch.dirfd = dirfd
@@ -195,8 +236,9 @@ def write_small(int dirfd, names not None, entries not None, data not None):
     """Returns SMALL_RESULT_FORMAT for each entry: errno or 0, and which of STEPS failed first.
 
     Creates the files, each new, from SMALL_FORMAT: name length, 0, mode, start in `data`, length,
-    mtime, its nanoseconds, uid, gid, flags (SMALL_CHOWN). Names lie back to back. A file that could
-    not be written whole is removed again; a failure of owner, mode or times leaves it there.
+    mtime, its nanoseconds, uid, gid, flags (SMALL_CHOWN, and SMALL_HIDDEN where nobody else reaches
+    the folder). Names lie back to back. A file that could not be written whole is removed again; a
+    failure of owner, mode or times leaves it there.
     """
     cdef Py_buffer view_names, view_entries, view_data
     memset(&view_names, 0, sizeof(view_names))

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Installs what kluis is measured against: Debian's restic and borg, and into .peers/ newer ones
-# where a package registry has them (best effort: what cannot be had is said and left out).
-# PEERS="borg restic" chooses; rustic and kopia take many minutes to compile.
+# Installs what kluis is measured against, the newest that a package registry has, into .peers/;
+# restic and borg are at least those of Debian. What cannot be had is said, with the registry's
+# own words, and left out. PEERS="borg restic" chooses; all together compile for half an hour.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 peers=$PWD/.peers
 mkdir -p "$peers/bin"
+unset PYTHONDONTWRITEBYTECODE # or each start of a Python peer would compile it anew
 
 say() { printf 'bench-peers: %s\n' "$*" >&2; }
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -28,7 +29,11 @@ number() { grep -oE '[0-9]+(\.[0-9]+)+' | head -n 1; }
 go_peer() {
     have go || { say "no go here: the newest $1 is left out"; return; }
     local versions newest
-    versions=$(cd / && go list -m -versions "$2" 2>/dev/null) || versions=""
+    if ! versions=$(cd / && go list -m -versions "$2" 2>"$peers/$1.log"); then
+        say "$1 is left out, the module proxy does not offer it:$(sed 's/.*: //' "$peers/$1.log" |
+            tr -s '\n\t ' ' ' | sed 's/^/ /')"
+        return
+    fi
     # Some proxies have more than they list: the versions known here are asked for one by one.
     for known in ${5:-}; do
         (cd / && go list -m "$2@$known" >/dev/null 2>&1) && versions+=" $known"
@@ -39,24 +44,64 @@ go_peer() {
         return
     fi
     say "building $1 $newest (log: .peers/$1.log)"
-    GOBIN="$peers/bin" go install "$2${3:+/$3}@$newest" >"$peers/$1.log" 2>&1 </dev/null ||
-        say "$1 $newest cannot be built here"
+    GOBIN="$peers/bin" nice go install "$2${3:+/$3}@$newest" >"$peers/$1.log" 2>&1 </dev/null ||
+        say "$1 $newest cannot be built here: $(tail -n 1 "$peers/$1.log")"
 }
 
-borg_peer() {
-    say "installing the newest borg (log: .peers/borg.log)"
+# python_peer NAME REQUIREMENT [PIP_OPTION...]: in an environment of its own
+python_peer() {
+    local name=$1 requirement=$2
+    shift 2
     debian pkg-config libacl1-dev libssl-dev liblz4-dev libxxhash-dev libzstd-dev || return
-    { "$PWD/.venv/bin/python" -m venv "$peers/borg" &&
-        "$peers/borg/bin/pip" install -q borgbackup; } >"$peers/borg.log" 2>&1 </dev/null ||
-        { say "the newest borg cannot be built here"; return; }
-    ln -sf ../borg/bin/borg "$peers/bin/borg"
+    say "building $requirement (log: .peers/$name.log)"
+    if { "$PWD/.venv/bin/python" -m venv "$peers/$name" &&
+        nice "$peers/$name/bin/pip" install -q "$@" "$requirement"; } \
+        >"$peers/$name.log" 2>&1 </dev/null; then
+        ln -sf "../$name/bin/borg" "$peers/bin/$name"
+    else
+        say "$requirement cannot be built here: $(grep -iE 'error|exception' "$peers/$name.log" |
+            tail -n 1)"
+    fi
+}
+
+# borg 2 needs OpenSSL 3.2 or newer, which Debian 12 does not have: its source is on crates.io.
+openssl_for_borg2() {
+    if pkg-config --atleast-version=3.2 libcrypto 2>/dev/null; then
+        return
+    fi
+    export BORG_OPENSSL_PREFIX=$peers/openssl/install
+    [ ! -e "$BORG_OPENSSL_PREFIX/lib/libcrypto.a" ] || return 0
+    have cargo || { say "no cargo here to bring OpenSSL 3.2 for borg2"; return 1; }
+    say "building OpenSSL for borg2 (log: .peers/openssl.log)"
+    local place=$peers/openssl-build
+    mkdir -p "$place/src"
+    cat >"$place/Cargo.toml" <<'TOML'
+[package]
+name = "openssl-for-borg2"
+version = "0.0.0"
+edition = "2021"
+[dependencies]
+openssl-src = "300.5"
+TOML
+    cat >"$place/src/main.rs" <<'RUST'
+fn main() {
+    let out = std::env::args().nth(1).expect("where to build");
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    openssl_src::Build::new().out_dir(out).host(&target).target(&target).build();
+}
+RUST
+    (cd "$place" && nice cargo run --quiet -- "$peers/openssl") >"$peers/openssl.log" 2>&1 </dev/null ||
+        { say "OpenSSL cannot be built here: $(tail -n 1 "$peers/openssl.log")"; return 1; }
+    rm -rf "$place" "$peers/openssl/build"
 }
 
 rustic_peer() {
     have cargo || { say "no cargo here: rustic is left out"; return; }
     say "building rustic (log: .peers/rustic.log)"
-    cargo install --quiet --root "$peers" rustic-rs >"$peers/rustic.log" 2>&1 </dev/null ||
-        say "rustic cannot be built here"
+    # Without its terminal pages and its server, which nothing here uses.
+    nice cargo install --quiet --no-default-features --root "$peers" rustic-rs \
+        >"$peers/rustic.log" 2>&1 </dev/null ||
+        say "rustic cannot be built here: $(tail -n 1 "$peers/rustic.log")"
 }
 
 missing=()
@@ -65,22 +110,26 @@ for need in restic:restic borg:borgbackup strace:strace zstd:zstd; do
 done
 [ "${#missing[@]}" = 0 ] || debian "${missing[@]}" || exit 1
 
-for peer in ${PEERS:-restic borg}; do
+for peer in ${PEERS:-restic borg borg2 kopia rustic}; do
     [ ! -x "$peers/bin/$peer" ] || continue
     case $peer in
     restic) go_peer restic github.com/restic/restic cmd/restic "$(restic version | number)" \
         "v0.19.1 v0.19.0 v0.18.1 v0.18.0 v0.17.3" ;;
-    kopia) go_peer kopia github.com/kopia/kopia "" "" "v0.22.3 v0.22.0 v0.21.1 v0.21.0" ;;
-    borg) borg_peer ;;
+    kopia) go_peer kopia github.com/kopia/kopia "" "" ;;
+    borg) python_peer borg 'borgbackup<2' ;;
+    borg2) openssl_for_borg2 && python_peer borg2 'borgbackup>=2.0.0b1,<3' --pre ;;
     rustic) rustic_peer ;;
     *) say "no such peer: $peer"; exit 2 ;;
     esac
 done
 
-for tool in restic borg rustic kopia; do
+for tool in restic borg borg2 kopia rustic; do
+    found=
     for place in "$peers/bin/$tool" "$(command -v $tool)"; do
         [ -x "$place" ] || continue
         case $tool in restic) ask=version ;; *) ask=--version ;; esac
         printf '%-24s %s\n' "${place#"$PWD"/}" "$("$place" $ask 2>&1 | head -n 1)"
+        found=1
     done
+    [ -n "$found" ] || printf '%-24s not to be had here\n' "$tool"
 done

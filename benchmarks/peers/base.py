@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from abc import ABC, abstractmethod
+from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,6 +13,11 @@ from benchmarks.measure import Command
 
 PROJECT = Path(__file__).resolve().parents[2]
 PASSWORD = "benchmark"
+MAX_UNUSED = "10%"  # what a prune may leave lying, the same for every tool that can be told
+ALL_JOBS = frozenset(
+    {"start", "first", "unchanged", "changed", "restore", "restore-one", "verify", "prune"}
+    | {"ls", "find", "churn", "fresh"}
+)
 
 
 class Peer(ABC):
@@ -22,9 +28,10 @@ class Peer(ABC):
 
     name: ClassVar[str]
     program: ClassVar[str]
-    jobs: ClassVar[frozenset[str]] = frozenset(
-        {"start", "first", "unchanged", "changed", "restore", "verify", "prune"}
-    )
+    limit: ClassVar[bool] = False
+    """No backup, but what the machine needs at least: measured after the others."""
+    only_on_media: ClassVar[bool] = False
+    jobs: ClassVar[frozenset[str]] = ALL_JOBS
     """Those for which its figures say something."""
     ask_version: ClassVar[tuple[str, ...]] = ("--version",)
 
@@ -54,6 +61,12 @@ class Peer(ABC):
         assert program is not None
         return Command((program, *words), self.environment(), cwd)
 
+    def script(self, text: str, *words: str) -> Command:
+        """A shell's script in which $0 is this tool and $1 the first word."""
+        program = self.executable()
+        assert program is not None
+        return Command(("sh", "-c", text, program, *words), self.environment())
+
     def environment(self) -> dict[str, str]:
         """Variables that keep it away from the caller's own files."""
         return {}
@@ -64,8 +77,8 @@ class Peer(ABC):
         return None
 
     @abstractmethod
-    def backup(self, source: Path) -> Command | None:
-        """Stores the folder, as a first or as a later run."""
+    def backup(self, source: Path, when: datetime | None = None) -> Command | None:
+        """Stores the folder, as a first or as a later run, under the time given."""
 
     def restore(self, source: Path, target: Path) -> Command | None:
         """Brings the last state of the folder back into `target`, which is empty."""
@@ -75,8 +88,28 @@ class Peer(ABC):
         """Where below `target` the folder's content then lies."""
         return target / source.relative_to("/")
 
+    def restore_one(self, file: Path, target: Path) -> Command | None:
+        """Brings one file of the last snapshot back, anywhere into `target`."""
+        return None
+
     def check(self) -> Command | None:
-        """Reads and checks every stored byte."""
+        """Reads and checks every stored byte, down to what it stands for."""
+        return None
+
+    def check_stored(self, stored: Path) -> Command | None:
+        """Checks that every stored byte of `stored`, kluis's repository, is as it was written."""
+        return None
+
+    def ls(self) -> Command | None:
+        """Lists the last snapshot."""
+        return None
+
+    def find(self, name: str) -> Command | None:
+        """Looks for a file name in every snapshot."""
+        return None
+
+    def forget(self, days: int) -> Command | None:
+        """Keeps so many daily snapshots, and gives back the room of what only others needed."""
         return None
 
     def prune(self) -> Command | None:

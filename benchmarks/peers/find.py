@@ -1,7 +1,8 @@
-"""find -printf: the floor for a run that finds nothing changed, one stat an entry."""
+"""find -printf: the limit for a run that finds nothing changed, one stat an entry."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 from benchmarks.measure import Command
@@ -13,7 +14,8 @@ class Find(Peer):
 
     name = "find"
     program = "find"
+    limit = True
     jobs = frozenset({"unchanged"})
 
-    def backup(self, source: Path) -> Command | None:
+    def backup(self, source: Path, when: datetime | None = None) -> Command | None:
         return self.command(str(source), "-printf", "%p %i %s %m %U %G %T@ %C@\\n")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 from benchmarks.measure import Command
-from benchmarks.peers.base import PASSWORD, PROJECT, Peer
+from benchmarks.peers.base import ALL_JOBS, MAX_UNUSED, PASSWORD, PROJECT, Peer
 
 
 class Kluis(Peer):
@@ -13,6 +14,7 @@ class Kluis(Peer):
 
     name = "kluis"
     program = "kluis"
+    jobs = ALL_JOBS | {"verify-1"}
 
     @classmethod
     def executable(cls) -> str | None:
@@ -29,8 +31,9 @@ class Kluis(Peer):
     def init(self) -> Command | None:
         return self.command("init")
 
-    def backup(self, source: Path) -> Command | None:
-        return self.command("backup", str(source))
+    def backup(self, source: Path, when: datetime | None = None) -> Command | None:
+        at = ("--time", f"{when:%Y-%m-%d %H:%M:%S}") if when else ()
+        return self.command("backup", *at, str(source))
 
     def restore(self, source: Path, target: Path) -> Command | None:
         place = f"latest:{source}"  # privileged: with setuid bits, as the others do
@@ -39,8 +42,25 @@ class Kluis(Peer):
     def restored(self, source: Path, target: Path) -> Path:
         return target
 
+    def restore_one(self, file: Path, target: Path) -> Command | None:
+        return self.command("restore", f"latest:{file}", "--target", str(target), "--privileged")
+
     def check(self) -> Command | None:
         return self.command("verify", "--level", "2")
 
+    def check_stored(self, stored: Path) -> Command | None:
+        return self.command("verify", "--level", "1")
+
+    def ls(self) -> Command | None:
+        return self.command("ls", "latest")
+
+    def find(self, name: str) -> Command | None:
+        return self.command("find", name)
+
+    def forget(self, days: int) -> Command | None:
+        keep = ("--keep-daily", str(days), "--prune", "--max-unused", MAX_UNUSED)
+        return self.command("forget", *keep)
+
     def prune(self) -> Command | None:
-        return self.command("forget", "--keep-last", "1", "--prune")
+        keep = ("--keep-last", "1", "--prune", "--max-unused", MAX_UNUSED)
+        return self.command("forget", *keep)

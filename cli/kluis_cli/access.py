@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -92,6 +91,7 @@ def passphrase_of_file(name: str) -> bytes:
 def passphrase_of_command(command: str) -> bytes:
     """What the command prints; raises `PasswordError` where it fails."""
     import shlex
+    import subprocess
 
     from kluis_cli.signals import run_command
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import codecs
 import os
-import re
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kluis.errors import KluisError, UsageError
 
+if TYPE_CHECKING:
+    import re
+
 # As Go's os.Expand: `${}` and a lone `${` are nothing, a dollar before anything else stays.
-_VARIABLE = re.compile(rb"\$(?:\{([^}]+)\}|(\{\}|\{)|([*#$@!?\-0-9])|([A-Za-z0-9_]+))")
+_VARIABLE = rb"\$(?:\{([^}]+)\}|(\{\}|\{)|([*#$@!?\-0-9])|([A-Za-z0-9_]+))"
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _REMARK_BYTES = b"#"
 
@@ -22,7 +24,8 @@ def read(name: str) -> bytes:
     try:
         if name == "-":
             return sys.stdin.buffer.read()
-        return Path(name).read_bytes()
+        with open(name, "rb") as file:
+            return file.read()
     except OSError as error:
         raise KluisError(
             f"cannot read {name}: {error.strerror}; nothing was done; check the name"
@@ -30,6 +33,8 @@ def read(name: str) -> bytes:
 
 
 def _expand(line: bytes) -> bytes:
+    import re
+
     def value(match: re.Match[bytes]) -> bytes:
         braced, broken, special, plain = match.groups()
         name = braced or special or plain
@@ -37,7 +42,7 @@ def _expand(line: bytes) -> bytes:
             return b""
         return b"$" if name == b"$" else os.environb.get(name, b"")
 
-    return _VARIABLE.sub(value, line)
+    return re.sub(_VARIABLE, value, line)
 
 
 def patterns(given: Iterable[str] | None, files: Iterable[str] | None) -> tuple[bytes, ...]:

@@ -6,13 +6,15 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
-from typing import TYPE_CHECKING
 
-from kluis.errors import CancelledError, KluisError, NoSpaceError
+from kluis.errors import CancelledError, KluisError, NoSpaceError, UsageError
 from kluis_cli.version import print_version
 
+TYPE_CHECKING = False  # to type checkers it is true; `typing` takes 5 ms, and --version none of it
 if TYPE_CHECKING:
+    import argparse
+    from types import FrameType
+
     from kluis_cli.output import Output
 
 FAILED_STATUS = KluisError.exit_status
@@ -50,17 +52,11 @@ def _dumps_to_stdout(words: Sequence[str]) -> bool:
 
 
 def _run(argv: list[str], output: Output) -> int:
-    from kluis_cli import profiles
-    from kluis_cli.parser import build_parser
     from kluis_cli.session import Session
 
-    parser = build_parser()
-    if not argv:
-        parser.print_help()
+    args = _parsed(argv)
+    if args is None:
         return 0
-    args = profiles.apply(parser, argv, os.environ)
-    if "run" not in args:
-        parser.error("no verb was given")
     output.as_json, output.stdout_is_data = getattr(args, "json", False), False
     output.verbosity = -1 if getattr(args, "quiet", False) else getattr(args, "verbose", 0)
     session = Session(args, output, os.environ)
@@ -68,6 +64,24 @@ def _run(argv: list[str], output: Output) -> int:
     status: int = args.run(args, session)
     output.flush()
     return status
+
+
+def _parsed(argv: list[str]) -> argparse.Namespace | None:
+    """What the command line says; None where it says nothing, and was told what it could."""
+    from kluis_cli import profiles
+    from kluis_cli.parser import build_parser, parser_for
+
+    parser = parser_for(argv)
+    if not argv:
+        parser.print_help()
+        return None
+    try:
+        args = profiles.apply(parser, argv, os.environ)
+    except UsageError:
+        args = profiles.apply(build_parser(), argv, os.environ)
+    if "run" not in args:
+        parser.error("no verb was given")
+    return args
 
 
 def _guarded(argv: list[str], output: Output) -> int:

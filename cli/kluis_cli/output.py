@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from kluis_cli.records import (
@@ -16,6 +17,8 @@ from kluis_cli.records import (
 if TYPE_CHECKING:
     from kluis.errors import KluisError
     from kluis.events import Damage, Problem
+
+LINES_AT_ONCE = 256
 
 SCHEMA = 1
 """Raised when an event changes in a way that breaks a reader; new fields do not."""
@@ -62,6 +65,21 @@ class Output:
     def line(self, text: str) -> None:
         """Prints what was asked for."""
         self._write(text.encode("utf-8", "surrogateescape") + b"\n")
+
+    def lines(self, texts: Iterable[str]) -> None:
+        """Prints many lines, many at once; those before an error too. Stops where nobody reads."""
+        gathered: list[str] = []
+        try:
+            for text in texts:
+                gathered.append(text)
+                if len(gathered) == LINES_AT_ONCE:
+                    self.line("\n".join(gathered))
+                    gathered.clear()
+                    if self.closed:
+                        return
+        finally:
+            if gathered:
+                self.line("\n".join(gathered))
 
     def note(self, text: str) -> None:
         """Prints what is good to know: not with -q, not in JSON."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias
@@ -87,6 +89,29 @@ class Verbs(Protocol):
         """A new parser for the verb."""
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Help as wide as the terminal.
+
+    argparse asks `shutil` for that at each flag, whose import takes 3 ms of every start.
+    """
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_columns() - 2)
+
+
+def _columns() -> int:
+    """What `shutil.get_terminal_size` would say."""
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given):
+        return int(given)
+    stream = sys.__stdout__
+    try:
+        columns = 0 if stream is None else os.get_terminal_size(stream.fileno()).columns
+    except (ValueError, OSError):
+        columns = 0
+    return columns or 80
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that takes flags behind words, and raises `UsageError`.
 
@@ -95,7 +120,7 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, **settings: Any) -> None:
-        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        settings.setdefault("formatter_class", _Help)
         super().__init__(allow_abbrev=False, **settings)
         self._matching_words = False
 
@@ -184,9 +209,30 @@ def add_verb(verbs: Verbs, name: str, summary: str, examples: str, **settings: A
     return parser
 
 
+class _SomeVerbs(Parser):
+    """A parser that knows some of the verbs, and helps with all."""
+
+    def format_help(self) -> str:
+        return build_parser().format_help()
+
+
+def parser_for(words: Sequence[str]) -> Parser:
+    """The parser of the verbs that stand among these words, of all where none does.
+
+    The word behind `-r` may be called as a verb is, hence all of them. What this one refuses
+    is to be parsed once more by `build_parser`, whose message knows every verb.
+    """
+    verbs = [name for name in VERB_MODULES if name in words]
+    return _build(_SomeVerbs, verbs) if verbs else build_parser()
+
+
 def build_parser() -> Parser:
     """The parser of every verb; a verb's `run` lies in `namespace.run`."""
-    parser = Parser(prog="kluis", description=DESCRIPTION, epilog=EPILOG)
+    return _build(Parser, VERB_MODULES)
+
+
+def _build(kind: type[Parser], names: Iterable[str]) -> Parser:
+    parser = kind(prog="kluis", description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument(
         "--version", action=_PrintVersion, nargs=0, help="print the version and exit"
     )
@@ -194,7 +240,7 @@ def build_parser() -> Parser:
     verbs = parser.add_subparsers(
         title="verbs", dest="verb", metavar="VERB", parser_class=Parser, prog="kluis"
     )
-    for name in VERB_MODULES:
+    for name in names:
         import_module(f"kluis_cli.commands.{name}").add(verbs)
     for one in parsers(parser):
         one.usage = _usage(one)

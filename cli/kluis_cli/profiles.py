@@ -25,12 +25,10 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping
-from dataclasses import field
-from pathlib import Path
 from typing import TypeAlias
 
 from kluis.errors import UsageError
-from kluis.frozen import frozen
+from kluis.frozen import field, frozen
 from kluis_cli.parser import Parser, actions
 
 Table: TypeAlias = "Mapping[str, object]"
@@ -70,20 +68,19 @@ class Profile:
     hooks: Hooks = field(default_factory=Hooks)
 
 
-def files(environ: Mapping[str, str]) -> list[Path]:
+def files(environ: Mapping[str, str]) -> list[str]:
     """Where profiles are looked for; the first file that exists counts."""
     if environ.get("KLUIS_PROFILES"):
-        return [Path(environ["KLUIS_PROFILES"])]
+        return [environ["KLUIS_PROFILES"]]
     home = environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    return [Path(home, "kluis", "profiles.toml"), Path("/etc/kluis/profiles.toml")]
+    return [os.path.join(home, "kluis", "profiles.toml"), "/etc/kluis/profiles.toml"]
 
 
 def _read(environ: Mapping[str, str], name: str | None) -> tuple[str, Table]:
-    import tomllib
-
     for path in files(environ):
         try:
-            return str(path), tomllib.loads(path.read_text("utf-8"))
+            with open(path, encoding="utf-8") as file:
+                return path, _parsed(file.read(), path)
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
@@ -91,15 +88,28 @@ def _read(environ: Mapping[str, str], name: str | None) -> tuple[str, Table]:
                 f"cannot read the profiles in {path}: {error.strerror}. Nothing was done. Next: "
                 "let this user read it, or name another file in KLUIS_PROFILES"
             ) from error
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise UsageError(
-                f"the profiles in {path} are no TOML in UTF-8: {error}. Nothing was done. Next: "
-                "mend that place in the file"
-            ) from error
+        except UnicodeDecodeError as error:
+            raise _no_toml(path, error) from error
     if name is not None or environ.get("KLUIS_PROFILES"):
-        looked = " and ".join(map(str, files(environ)))
+        looked = " and ".join(files(environ))
         raise UsageError(f"there is no file with profiles; looked for {looked}")
     return "", {}
+
+
+def _parsed(text: str, path: str) -> Table:
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _no_toml(path, error) from error
+
+
+def _no_toml(path: str, error: ValueError) -> UsageError:
+    return UsageError(
+        f"the profiles in {path} are no TOML in UTF-8: {error}. Nothing was done. Next: "
+        "mend that place in the file"
+    )
 
 
 def _table(value: object, where: str) -> Table:

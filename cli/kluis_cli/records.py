@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import os
-import re
 import stat
+from binascii import b2a_base64
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
+    import re
+
     from kluis.events import Damage, Problem
     from kluis.listing import ListedEntry, SnapshotInfo
 
@@ -24,7 +25,7 @@ FILES_SHOWN = 20
 
 # Beside the control characters: line and paragraph separators, what reverses the reading order,
 # and bytes outside UTF-8 (as Python keeps them) that are control characters to an 8-bit terminal.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\udc80-\udc9f]")
+_CONTROL = "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\udc80-\udc9f]"
 _KEPT_BYTE = 0xDC00
 _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -49,7 +50,11 @@ def _escape(match: re.Match[str]) -> str:
 
 def printable(text: str) -> str:
     """`text` without anything that moves a cursor or ends a line."""
-    return _CONTROL.sub(_escape, text)
+    if text.isprintable():  # as all is that `_CONTROL` does not name, and most text
+        return text
+    import re
+
+    return re.sub(_CONTROL, _escape, text)
 
 
 def shown(path: bytes) -> str:
@@ -70,11 +75,15 @@ def _is_text(name: bytes) -> bool:
     return True
 
 
+def _base64(name: bytes) -> str:
+    return b2a_base64(name, newline=False).decode()
+
+
 def name_fields(key: str, name: bytes) -> Fields:
     """`name` as JSON, and as base64 too where it is not UTF-8."""
     fields = {key: name.decode("utf-8", "replace")}
     if not _is_text(name):
-        fields[f"{key}_base64"] = base64.b64encode(name).decode()
+        fields[f"{key}_base64"] = _base64(name)
     return fields
 
 
@@ -82,7 +91,7 @@ def names_fields(key: str, names: Sequence[bytes]) -> Fields:
     """The same for a list; the base64 list, if any, has all of them."""
     fields: Fields = {key: [name.decode("utf-8", "replace") for name in names]}
     if not all(map(_is_text, names)):
-        fields[f"{key}_base64"] = [base64.b64encode(name).decode() for name in names]
+        fields[f"{key}_base64"] = list(map(_base64, names))
     return fields
 
 
@@ -250,10 +259,11 @@ def listed(names: Sequence[str], width: int, between: str = ",") -> str:
 
 def table_rows(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Rows below a head, in columns as wide as they have to be."""
-    cells = [list(head), *([printable(cell) for cell in row] for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
-    padded = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
+    cells = [
+        tuple(head),
+        *([cell if cell.isprintable() else printable(cell) for cell in row] for row in rows),
     ]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    padded_row = "  ".join(f"{{:<{width}}}" for width in widths).format
+    padded = [padded_row(*row).rstrip() for row in cells]
     return [padded[0], "-" * max(map(len, padded)), *padded[1:]]

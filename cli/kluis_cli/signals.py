@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import FrameType
+from typing import TYPE_CHECKING
 
 from kluis.errors import CancelledError
 from kluis.events import Cancel
+
+if TYPE_CHECKING:
+    import subprocess
+    from types import FrameType
 
 POLL_SECONDS = 0.1
 """How soon a command is ended after somebody asked."""
@@ -38,16 +41,23 @@ def run_command(
     command: str | Sequence[str],
     *,
     stdin: int | None = None,
-    stdout: int = subprocess.PIPE,
+    stdout: int | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> tuple[int, bytes]:
     """The exit code of a command (a text goes to the shell), and what it printed.
 
+    With `stdout` it prints there, and nothing is returned of it.
     Raises `KeyboardInterrupt` once it has ended the command because of a signal.
     """
+    import subprocess
+
     with cancelling(Cancel()) as cancel:
         process = subprocess.Popen(
-            command, shell=isinstance(command, str), stdin=stdin, stdout=stdout, env=environment
+            command,
+            shell=isinstance(command, str),
+            stdin=stdin,
+            stdout=subprocess.PIPE if stdout is None else stdout,
+            env=environment,
         )
         printed = _printed(process, cancel)
     if cancel.is_set():
@@ -57,6 +67,8 @@ def run_command(
 
 def _printed(process: subprocess.Popen[bytes], cancel: Cancel) -> bytes:
     """What the command prints until it ends by itself, or is ended."""
+    import subprocess
+
     while True:
         try:
             return process.communicate(timeout=POLL_SECONDS)[0] or b""

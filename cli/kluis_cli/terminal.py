@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
+from kluis.frozen import replace
 from kluis_cli.output import Output
 from kluis_cli.records import name_fields, printable, shown
 

@@ -64,14 +64,14 @@ True
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import replace
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 __version__ = "0.1.0"
 
+TYPE_CHECKING = False  # to type checkers it is true; `typing` takes 5 ms, too much for --version
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, Protocol, TypeAlias, TypeVar
+
     from kluis.errors import (
         AlreadyExistsError as AlreadyExistsError,
         BusyError as BusyError,
@@ -147,9 +147,11 @@ if TYPE_CHECKING:
     from kluis.results import (
         BackupResult as BackupResult,
         BenchResult as BenchResult,
+        BenchStage as BenchStage,
         CacheClearResult as CacheClearResult,
         DiffResult as DiffResult,
         DumpResult as DumpResult,
+        Estimate as Estimate,
         FindResult as FindResult,
         ForgetChoice as ForgetChoice,
         ForgetGroup as ForgetGroup,
@@ -167,31 +169,45 @@ if TYPE_CHECKING:
         RewriteResult as RewriteResult,
         Rewritten as Rewritten,
         SnapshotsResult as SnapshotsResult,
+        Span as Span,
         StatsResult as StatsResult,
         VerifyResult as VerifyResult,
     )
     from kluis.units import CalendarSpan as CalendarSpan
 
+    _Options = TypeVar("_Options", contravariant=True)
+    _Result = TypeVar("_Result", covariant=True)
+
+    class _Verb(Protocol[_Options, _Result]):
+        """An operation on an open repository; without options it does what they say by default."""
+
+        def __call__(
+            self,
+            repository: Repository,
+            options: _Options | None = None,
+            context: Context | None = None,
+        ) -> _Result:
+            """The result."""
+
+
 AnyPath: TypeAlias = "str | bytes | os.PathLike[str] | os.PathLike[bytes]"
 
 _CARRIERS = ("errors", "events", "listing", "options", "results", "units", "repository.access")
-_Options = TypeVar("_Options")
-_Result = TypeVar("_Result")
 
 
 def __getattr__(name: str) -> Any:
     """Loads what is asked for from the module that defines it."""
     if not name.startswith("_"):
         for carrier in _CARRIERS:
-            found = getattr(import_module(f"kluis.{carrier}"), name, None)
+            found = getattr(_module(carrier), name, None)
             if found is not None:
                 globals()[name] = found
                 return found
     raise AttributeError(f"kluis has no {name!r}")
 
 
-class _Verb(Generic[_Options, _Result]):
-    """An operation on an open repository; without options it does what they say by default."""
+class _Run:
+    """What each verb is while it runs."""
 
     def __init__(self, name: str, doc: str) -> None:
         self.__name__, self.__doc__ = name, doc
@@ -199,22 +215,26 @@ class _Verb(Generic[_Options, _Result]):
     def __call__(
         self,
         repository: Repository,
-        options: _Options | None = None,
+        options: Any = None,
         context: Context | None = None,
-    ) -> _Result:
+    ) -> Any:
         name = self.__name__
         if options is None:
             words = name.title().replace("_", "")
-            options = getattr(import_module("kluis.options"), f"{words}Options")()
+            options = getattr(_module("options"), f"{words}Options")()
         module = "keys" if name.startswith("key_") else name
-        run = _operation(module, name)
-        result: _Result = run(repository, options, context or _quiet())
-        return result
+        return _operation(module, name)(repository, options, context or _quiet())
+
+
+def _module(name: str) -> Any:
+    from importlib import import_module
+
+    return import_module(f"kluis.{name}")
 
 
 def _operation(module: str, name: str) -> Callable[..., Any]:
     """Loaded by name: nothing inside the engine may reach an operation through this module."""
-    found: Callable[..., Any] = getattr(import_module(f"kluis.operations.{module}"), name)
+    found: Callable[..., Any] = getattr(_module(f"operations.{module}"), name)
     return found
 
 
@@ -260,6 +280,7 @@ def backup(
     paths: Iterable[AnyPath] = (),
 ) -> BackupResult:
     """A snapshot of `paths` and those in the options; durable when this returns."""
+    from kluis.frozen import replace
     from kluis.options import BackupOptions
 
     options = options or BackupOptions()
@@ -273,6 +294,8 @@ def forget(
     repository: Repository, options: ForgetOptions, context: Context | None = None
 ) -> ForgetResult:
     """Snapshots removed by name or by a policy, or brought back; then, if wanted, a prune."""
+    from kluis.frozen import replace
+
     context = context or _quiet()
     run = _operation("forget", "forget")
     result: ForgetResult = run(repository, options, context)
@@ -297,42 +320,43 @@ def cache_clear(
 
 
 def bench(options: BenchOptions | None = None, context: Context | None = None) -> BenchResult:
-    """How fast this machine and a disk are."""
+    """How fast this machine and a medium are, and what a backup and a restore would take."""
     from kluis.options import BenchOptions
 
-    run = _operation("bench", "bench")
-    result: BenchResult = run(options or BenchOptions(), context or _quiet())
+    run, verbs = _operation("bench", "bench"), ("backup", "restore")
+    rehearsed = [_operation(verb, verb) for verb in verbs]
+    result: BenchResult = run(options or BenchOptions(), context or _quiet(), *rehearsed)
     return result
 
 
-snapshots: _Verb[SnapshotsOptions, SnapshotsResult] = _Verb(
+snapshots: _Verb[SnapshotsOptions, SnapshotsResult] = _Run(
     "snapshots", "The snapshots that are meant, oldest first, grouped if that is wanted."
 )
-ls: _Verb[LsOptions, LsResult] = _Verb("ls", "What is in a snapshot, read as it is taken.")
-find: _Verb[FindOptions, FindResult] = _Verb("find", "Paths that match, in many snapshots.")
-diff: _Verb[DiffOptions, DiffResult] = _Verb("diff", "What changed between two snapshots.")
-restore: _Verb[RestoreOptions, RestoreResult] = _Verb(
+ls: _Verb[LsOptions, LsResult] = _Run("ls", "What is in a snapshot, read as it is taken.")
+find: _Verb[FindOptions, FindResult] = _Run("find", "Paths that match, in many snapshots.")
+diff: _Verb[DiffOptions, DiffResult] = _Run("diff", "What changed between two snapshots.")
+restore: _Verb[RestoreOptions, RestoreResult] = _Run(
     "restore", "Files of a snapshot, written to a folder; all that could not be is named."
 )
-dump: _Verb[DumpOptions, DumpResult] = _Verb(
+dump: _Verb[DumpOptions, DumpResult] = _Run(
     "dump", "A file's bytes, or a folder as an archive, written to a sink."
 )
-verify: _Verb[VerifyOptions, VerifyResult] = _Verb("verify", "All damage that there is.")
-repair: _Verb[RepairOptions, RepairResult] = _Verb("repair", "What was damaged, healed.")
-prune: _Verb[PruneOptions, PruneResult] = _Verb(
+verify: _Verb[VerifyOptions, VerifyResult] = _Run("verify", "All damage that there is.")
+repair: _Verb[RepairOptions, RepairResult] = _Run("repair", "What was damaged, healed.")
+prune: _Verb[PruneOptions, PruneResult] = _Run(
     "prune", "The room of what no snapshot needs, given back."
 )
-hold: _Verb[HoldOptions, HoldResult] = _Verb("hold", "Snapshots that no policy removes.")
-tag: _Verb[TagOptions, RewriteResult] = _Verb("tag", "Snapshots with other tags.")
-rewrite: _Verb[RewriteOptions, RewriteResult] = _Verb(
+hold: _Verb[HoldOptions, HoldResult] = _Run("hold", "Snapshots that no policy removes.")
+tag: _Verb[TagOptions, RewriteResult] = _Run("tag", "Snapshots with other tags.")
+rewrite: _Verb[RewriteOptions, RewriteResult] = _Run(
     "rewrite", "Snapshots without some paths, or with another host, time or remark."
 )
-stats: _Verb[StatsOptions, StatsResult] = _Verb("stats", "How many files and bytes there are.")
-key_list: _Verb[KeyListOptions, KeysResult] = _Verb("key_list", "What opens the repository.")
-key_add: _Verb[KeyAddOptions, KeysResult] = _Verb("key_add", "One passphrase more.")
-key_passwd: _Verb[KeyPasswdOptions, KeysResult] = _Verb(
+stats: _Verb[StatsOptions, StatsResult] = _Run("stats", "How many files and bytes there are.")
+key_list: _Verb[KeyListOptions, KeysResult] = _Run("key_list", "What opens the repository.")
+key_add: _Verb[KeyAddOptions, KeysResult] = _Run("key_add", "One passphrase more.")
+key_passwd: _Verb[KeyPasswdOptions, KeysResult] = _Run(
     "key_passwd", "Another passphrase instead of the one that opened the repository."
 )
-key_remove: _Verb[KeyRemoveOptions, KeysResult] = _Verb(
+key_remove: _Verb[KeyRemoveOptions, KeysResult] = _Run(
     "key_remove", "One passphrase less; never the last, nor the one that opened the repository."
 )

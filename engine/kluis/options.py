@@ -6,16 +6,17 @@ moments are nanoseconds since 1970 UTC, shares lie between 0 and 1.
 
 from __future__ import annotations
 
-from dataclasses import field
-from typing import Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
-from kluis.frozen import frozen
-from kluis.units import CalendarSpan
+from kluis.frozen import field, frozen
+
+if TYPE_CHECKING:
+    from kluis.units import CalendarSpan
 
 GroupKey: TypeAlias = Literal["host", "paths", "tags"]
 OverwriteRule: TypeAlias = Literal["always", "if-changed", "if-newer", "never"]
 StatsMode: TypeAlias = Literal["restore-size", "files-by-contents", "raw-data", "blobs-per-file"]
-BenchPart: TypeAlias = Literal["cut", "hash", "zstd", "seal", "disk"]
+BenchPart: TypeAlias = Literal["cut", "hash", "zstd", "seal", "pool", "disk"]
 
 KDF_MEMORY_BYTES = 64 << 20
 """What Argon2id may take; more would break the memory bound of every command."""
@@ -114,7 +115,7 @@ class StdinSource:
 class InitOptions:
     """For `init(location, options, context)`."""
 
-    credentials: Credentials = Credentials()
+    credentials: Credentials = field(default_factory=Credentials)
     label: str = ""
     kdf_memory_bytes: int = KDF_MEMORY_BYTES
 
@@ -124,7 +125,7 @@ class BackupOptions:
     """For `backup`: `paths`, or `stdin`, never both."""
 
     paths: tuple[bytes, ...] = ()
-    excludes: Excludes = Excludes()
+    excludes: Excludes = field(default_factory=Excludes)
     one_file_system: bool = False
     stdin: StdinSource | None = None
     tags: tuple[str, ...] = ()
@@ -133,8 +134,8 @@ class BackupOptions:
     time_ns: int | None = None
     dry_run: bool = False
     reread_share: float = 0.0
-    compression: Compression = Compression()
-    chunker: Chunker = Chunker()
+    compression: Compression = field(default_factory=Compression)
+    chunker: Chunker = field(default_factory=Chunker)
     parent: str | None = None
     force: bool = False
     dataset: str = ""
@@ -148,7 +149,7 @@ class SnapshotsOptions:
     """
 
     ids: tuple[str, ...] = ()
-    filter: SnapshotFilter = SnapshotFilter()
+    filter: SnapshotFilter = field(default_factory=SnapshotFilter)
     latest: int | None = None
     group_by: tuple[GroupKey, ...] = ()
     forgotten: bool = False
@@ -162,7 +163,7 @@ class LsOptions:
     path: bytes = b""
     paths: tuple[bytes, ...] = ()
     recursive: bool = True
-    filter: SnapshotFilter = SnapshotFilter()
+    filter: SnapshotFilter = field(default_factory=SnapshotFilter)
 
 
 @frozen
@@ -172,7 +173,7 @@ class FindOptions:
     patterns: tuple[bytes, ...] = ()
     packs: tuple[str, ...] = ()
     snapshots: tuple[str, ...] = ()
-    filter: SnapshotFilter = SnapshotFilter()
+    filter: SnapshotFilter = field(default_factory=SnapshotFilter)
     any_case: bool = False
     newer_than_ns: int | None = None
     older_than_ns: int | None = None
@@ -197,7 +198,7 @@ class RestoreOptions:
     path: bytes = b""
     target: bytes | None = None
     in_place: bool = False
-    filter: SnapshotFilter = SnapshotFilter()
+    filter: SnapshotFilter = field(default_factory=SnapshotFilter)
     include: tuple[bytes, ...] = ()
     include_any_case: tuple[bytes, ...] = ()
     exclude: tuple[bytes, ...] = ()
@@ -219,7 +220,7 @@ class DumpOptions:
     snapshot: str = "latest"
     path: bytes = b"/"
     archive: Literal["tar", "zip"] = "tar"
-    filter: SnapshotFilter = SnapshotFilter()
+    filter: SnapshotFilter = field(default_factory=SnapshotFilter)
 
 
 @frozen
@@ -234,7 +235,7 @@ class PruneOptions:
     """For `prune`; `now` waits neither for the delay nor for runs that look alive."""
 
     dry_run: bool = False
-    max_unused: Limit = Limit(share=MAX_UNUSED_SHARE)
+    max_unused: Limit = field(default_factory=lambda: Limit(share=MAX_UNUSED_SHARE))
     max_repack_bytes: int | None = None
     now: bool = False
     delay_seconds: int | None = None
@@ -265,8 +266,8 @@ class ForgetOptions:
     """For `forget`: `ids`, or a policy over those that `filter` chooses, or `undo`."""
 
     ids: tuple[str, ...] = ()
-    policy: KeepPolicy = KeepPolicy()
-    filter: SnapshotFilter = SnapshotFilter()
+    policy: KeepPolicy = field(default_factory=KeepPolicy)
+    filter: SnapshotFilter = field(default_factory=SnapshotFilter)
     group_by: tuple[GroupKey, ...] = ("host", "paths")
     undo: tuple[str, ...] = ()
     prune: PruneOptions | None = None
@@ -279,8 +280,8 @@ class RewriteOptions:
     """For `rewrite`: a new snapshot for each chosen one; None leaves a field as it was."""
 
     ids: tuple[str, ...] = ()
-    filter: SnapshotFilter = SnapshotFilter()
-    excludes: Excludes = Excludes()
+    filter: SnapshotFilter = field(default_factory=SnapshotFilter)
+    excludes: Excludes = field(default_factory=Excludes)
     host: str | None = None
     time_ns: int | None = None
     tags: tuple[str, ...] | None = None
@@ -295,7 +296,7 @@ class TagOptions:
     """For `tag`: `replace` alone, or `add` and `remove`."""
 
     ids: tuple[str, ...] = ()
-    filter: SnapshotFilter = SnapshotFilter()
+    filter: SnapshotFilter = field(default_factory=SnapshotFilter)
     replace: tuple[str, ...] | None = None
     add: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
@@ -307,7 +308,7 @@ class HoldOptions:
     """For `hold`: no policy removes what is held, until it is released."""
 
     ids: tuple[str, ...] = ()
-    filter: SnapshotFilter = SnapshotFilter()
+    filter: SnapshotFilter = field(default_factory=SnapshotFilter)
     release: bool = False
     reason: str = ""
 
@@ -317,7 +318,7 @@ class StatsOptions:
     """For `stats`, over the chosen snapshots or all."""
 
     ids: tuple[str, ...] = ()
-    filter: SnapshotFilter = SnapshotFilter()
+    filter: SnapshotFilter = field(default_factory=SnapshotFilter)
     mode: StatsMode = "restore-size"
 
 
@@ -374,8 +375,14 @@ class CacheClearOptions:
 
 @frozen
 class BenchOptions:
-    """For `bench(options, context)`: without `folder` the disk is not measured."""
+    """For `bench(options, context)`: without `folder` no medium is measured, nothing estimated."""
 
     folder: bytes | None = None
     size: int = 64 << 20
-    parts: tuple[BenchPart, ...] = ("cut", "hash", "zstd", "seal", "disk")
+    parts: tuple[BenchPart, ...] = ("cut", "hash", "zstd", "seal", "pool", "disk")
+    source: bytes | None = None
+    target: bytes | None = None
+    """Where a restore would write; None: where the machine keeps temporary files."""
+    total: int | None = None
+    """Bytes that a backup would hold; None: those of `source`, or those on the medium."""
+    rto_seconds: int | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kluis.errors import DamageError
+from kluis.errors import DamageError, KluisError
 from kluis.events import Damage as Damage
 from kluis.events import Problem as Problem
 from kluis.frozen import frozen
@@ -85,14 +85,15 @@ class SnapshotsResult:
 
 @frozen
 class LsResult:
-    """Entries in the order of their paths, read as they are taken.
+    """Entries in the order of their paths, read as they are taken, or their `paths` alone.
 
-    The iterator raises `DamageError` at its end if some could not be listed.
+    Take one of the two; it raises `DamageError` at its end if some could not be listed.
     """
 
     snapshot: SnapshotInfo
     entries: Iterator[ListedEntry]
     exit_status: int = 0
+    paths: Iterator[bytes] = iter(())
 
 
 @frozen
@@ -121,10 +122,8 @@ class RestoreResult:
     target: bytes
     files_total: int = 0
     files_restored: int = 0
-    files_unchanged: int = 0
-    """There already and right."""
-    files_skipped: int = 0
-    """There already and left alone, as `overwrite` asked."""
+    files_unchanged: int = 0  # there already and right
+    files_skipped: int = 0  # there already and left alone, as `overwrite` asked
     dirs_restored: int = 0
     others_restored: int = 0
     deleted: int = 0
@@ -339,6 +338,15 @@ class CacheClearResult:
 
 
 @frozen
+class Span:
+    """Seconds: as in the best round measured, as is likely, as in the worst."""
+
+    low: float
+    likely: float
+    high: float
+
+
+@frozen
 class Measurement:
     """One thing measured: `size` bytes in `seconds`, of which the CPU worked `cpu_seconds`."""
 
@@ -347,11 +355,45 @@ class Measurement:
     seconds: float
     cpu_seconds: float = 0.0
     remark: str = ""
+    rounds: tuple[float, ...] = ()
+    """Seconds of each round of the same size; `seconds` is their median."""
+    latencies: tuple[float, ...] = ()
+    """Seconds of each call, ascending, where calls were timed one by one."""
+
+
+@frozen
+class BenchStage:
+    """What one part of a job takes by itself, and the bytes that it deals with."""
+
+    name: str
+    seconds: Span
+    size: int
+
+
+@frozen
+class Estimate:
+    """How long a job would take here; its stages run beside one another."""
+
+    job: str
+    seconds: Span
+    stages: tuple[BenchStage, ...]
+    bottleneck: str
 
 
 @frozen
 class BenchResult:
-    """Measurements in the order in which they were made."""
+    """Measurements in the order in which they were made, and what follows from them."""
 
     measurements: tuple[Measurement, ...]
-    exit_status: int = 0
+    estimates: tuple[Estimate, ...] = ()
+    total_bytes: int = 0
+    assumptions: tuple[str, ...] = ()
+    rto_seconds: int | None = None
+    verdict: str = ""
+    """A restore within the RTO: met, missed, or `unsure` if only its worst case takes longer."""
+    advice: tuple[str, ...] = ()
+
+    @property
+    def exit_status(self) -> int:
+        """1 unless the whole estimate of a restore lies within the RTO that was asked for."""
+        return KluisError.exit_status if self.verdict in ("unsure", "missed") else 0

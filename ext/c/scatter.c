@@ -190,17 +190,22 @@ int kluis_small_check(const struct kluis_small_batch *batch) {
     return names_size == batch->names_size ? 0 : -1;
 }
 
-/* Owner, permissions, times of a file whose content is written. Goes on after a failure, so that as
- * much as possible is right, and keeps the first. */
+/* Owner, permissions, times of what is open, as far as they differ. Goes on after a failure, so
+ * that as much as possible is right, and keeps the first. */
 static void set_metadata(int fd, const struct kluis_small *small,
                          struct kluis_small_result *result) {
     uint32_t mode = small->mode & MODE_BITS;
+    struct stat now;
     struct timespec times[2];
-    if (small->flags & KLUIS_SMALL_CHOWN && fchown(fd, small->uid, small->gid)) {
+    int known = !fstat(fd, &now);
+    int owned = !(small->flags & KLUIS_SMALL_CHOWN) ||
+                (known && now.st_uid == small->uid && now.st_gid == small->gid);
+    if (!owned && fchown(fd, small->uid, small->gid)) {
         *result = (struct kluis_small_result){.error = errno, .step = KLUIS_STEP_OWNER};
         mode &= ~(uint32_t)SETID_BITS; /* they would lend the rights of the wrong owner */
     }
-    if (fchmod(fd, mode) && !result->error)
+    int as_wanted = owned && known && (now.st_mode & MODE_BITS) == mode;
+    if (!as_wanted && fchmod(fd, mode) && !result->error)
         *result = (struct kluis_small_result){.error = errno, .step = KLUIS_STEP_MODE};
     int failed = times_of(small->mtime_s, small->mtime_ns, times);
     if (!failed && futimens(fd, times))
@@ -209,13 +214,70 @@ static void set_metadata(int fd, const struct kluis_small *small,
         *result = (struct kluis_small_result){.error = -failed, .step = KLUIS_STEP_TIMES};
 }
 
+int kluis_finish(int fd, const uint8_t *entry, uint32_t *mode) {
+    struct kluis_small wanted;
+    struct kluis_small_result result = {0};
+    struct stat now;
+    memcpy(&wanted, entry, sizeof wanted);
+    set_metadata(fd, &wanted, &result);
+    if (result.error)
+        return -result.error;
+    if (fstat(fd, &now))
+        return -errno;
+    *mode = now.st_mode & MODE_BITS;
+    return 0;
+}
+
+/* Kernels before 5.8 take no empty name here, but a way to the descriptor. */
+static int set_link_times(int fd, const struct timespec times[2]) {
+    char path[32];
+    if (!utimensat(fd, "", times, AT_EMPTY_PATH))
+        return 0;
+    if (errno != EINVAL && errno != ENOENT)
+        return -errno;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return utimensat(AT_FDCWD, path, times, 0) ? -errno : 0;
+}
+
+static int finish_link(int fd, const struct kluis_small *wanted) {
+    struct stat now;
+    struct timespec times[2];
+    if (fstat(fd, &now))
+        return -errno;
+    if (!S_ISLNK(now.st_mode) || now.st_nlink != 1)
+        return -ESTALE;
+    if ((now.st_uid != wanted->uid || now.st_gid != wanted->gid) &&
+        fchownat(fd, "", wanted->uid, wanted->gid, AT_EMPTY_PATH))
+        return -errno;
+    int failed = times_of(wanted->mtime_s, wanted->mtime_ns, times);
+    return failed ? failed : set_link_times(fd, times);
+}
+
+int kluis_make_link(struct kluis_place to, const char *points_to, const uint8_t *entry, int *made) {
+    struct kluis_small wanted;
+    memcpy(&wanted, entry, sizeof wanted);
+    *made = 0;
+    if (!is_component(to.name))
+        return -EINVAL;
+    if (symlinkat(points_to, to.fd, to.name))
+        return -errno;
+    *made = 1;
+    int fd = openat(to.fd, to.name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int failed = finish_link(fd, &wanted);
+    close(fd);
+    return failed;
+}
+
 static struct kluis_small_result write_one(int dirfd, const char *name, const uint8_t *data,
                                            const struct kluis_small *small) {
     struct kluis_small_result result = {0};
     int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY;
+    mode_t mode = small->flags & KLUIS_SMALL_HIDDEN ? small->mode & 0777 : 0600;
     int fd;
     do
-        fd = openat(dirfd, name, flags, 0600);
+        fd = openat(dirfd, name, flags, mode);
     while (fd < 0 && errno == EINTR);
     if (fd < 0)
         return (struct kluis_small_result){.error = errno, .step = KLUIS_STEP_OPEN};

@@ -63,6 +63,7 @@ int kluis_get_flags(int fd, uint32_t *flags);
 int kluis_set_flags(int fd, uint32_t flags);
 
 #define KLUIS_SMALL_CHOWN 1u
+#define KLUIS_SMALL_HIDDEN 2u /* nobody else reaches its folder: it may have its mode at once */
 
 struct kluis_small { /* a small file to create */
     uint16_t name_length;
@@ -106,6 +107,14 @@ struct kluis_small_batch {
 
 /* 0 if names and contents lie inside their buffers, and the names fill theirs; else -1. */
 int kluis_small_check(const struct kluis_small_batch *batch);
+
+/* Sets owner, mode and time of a file or folder that is open, from a kluis_small (its name and
+ * content do not count); `mode` becomes the one that it then has. */
+int kluis_finish(int fd, const uint8_t *entry, uint32_t *mode);
+
+/* Makes a symlink with the owner and time of a kluis_small. `made` tells after a failure whether
+ * there is one: ESTALE if it is not the one that was made. */
+int kluis_make_link(struct kluis_place to, const char *points_to, const uint8_t *entry, int *made);
 
 /* Creates the files, each new: one that exists is left alone (EEXIST). Goes on after failures;
  * `results` has room for a kluis_small_result per entry. */

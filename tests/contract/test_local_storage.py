@@ -142,8 +142,11 @@ def test_foreign_names_are_strays(storage: LocalStorage) -> None:
         "packs/UPPER",
         os.fsdecode(b"\xff\xfe"),
     ]
-    assert list(storage.strays("packs")) == ["packs/UPPER"]
+    (place / "packs" / "b").symlink_to("a")
+    os.mkfifo(place / "packs" / "c")
+    assert list(storage.strays("packs")) == ["packs/UPPER", "packs/b", "packs/c"]
     assert list(storage.list("")) == [("packs/a", 1)]
+    assert list(storage.names("")) == ["packs/a"]
 
 
 def test_leftovers_are_told_apart_and_can_be_read_and_removed(storage: LocalStorage) -> None:

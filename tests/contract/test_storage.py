@@ -199,6 +199,9 @@ def test_list_is_of_whole_folders(storage: Storage) -> None:
     assert names(storage) == ["packs-old/z", "packs/a/x", "packs/b/y", "packs/w", "store"]
     assert all(size == len(name) for name, size in storage.list(""))
     assert list(storage.strays("")) == []
+    assert sorted(storage.names("")) == names(storage)
+    assert sorted(storage.names("packs/a/")) == ["packs/a/x"]
+    assert list(storage.names("pac")) == []
 
 
 def test_a_folder_is_no_object_and_a_file_no_folder(storage: Storage) -> None:

@@ -16,6 +16,7 @@ SHARED_HEADERS = {"kluis.h", "cpu.h"}
 ALSO_INCLUDED = {
     "read": {"scan.h"},  # the stat record that scanning fills is what reading expects
     "fill": {"sum.h", "table_entry.h"},  # it keeps sums, and a place is a record of the table
+    "plan": {"scatter.h"},  # what it plans is what that creates
     "parts": {"fill.h", "read.h", "scan.h"},  # it joins what those three tell
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from kluis.errors import UsageError
@@ -95,6 +94,8 @@ def _add_policy(parser: Parser) -> None:
 
 
 def _policy(args: argparse.Namespace) -> KeepPolicy:
+    from dataclasses import fields
+
     from kluis.options import KeepPolicy
     from kluis.units import CalendarSpan
 

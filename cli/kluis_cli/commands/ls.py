@@ -53,13 +53,16 @@ def options(args: argparse.Namespace) -> LsOptions:
 def show(result: LsResult, output: Output, long: bool = False, human: bool = False) -> None:
     if output.as_json:
         output.event("snapshot", snapshot_fields(result.snapshot), flush=False)
+    if not (output.as_json or long or human):
+        output.lines(map(shown, result.paths))
+        return
     for entry in result.entries:
         if output.closed:
             return
         if output.as_json:
             output.event("node", entry_fields(entry), flush=False)
         else:
-            output.line(long_row(entry, human) if long or human else shown(entry.path))
+            output.line(long_row(entry, human))
 
 
 def run(args: argparse.Namespace, session: Session) -> int:

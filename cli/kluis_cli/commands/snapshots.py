@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kluis_cli.arguments import add_filter, filter_of, group_by
@@ -71,6 +72,16 @@ def _cut(tag: str) -> str:
     return tag if len(tag) <= TAGS_WIDTH else f"{tag[: TAGS_WIDTH - 3]}..."
 
 
+@lru_cache(1024)  # of many snapshots most are of the same
+def _tags(tags: tuple[str, ...]) -> str:
+    return listed([_cut(tag) for tag in tags], TAGS_WIDTH)
+
+
+@lru_cache(1024)
+def _paths(paths: tuple[bytes, ...]) -> str:
+    return listed([shown(path) for path in paths], PATHS_WIDTH, ", ")
+
+
 def _row(snapshot: SnapshotInfo, compact: bool) -> list[str]:
     from kluis.units import format_size, format_time
 
@@ -78,10 +89,9 @@ def _row(snapshot: SnapshotInfo, compact: bool) -> list[str]:
     if snapshot.counted_ns is not None:
         marks.append(f"counts as of {format_time(snapshot.counted_ns)}")
     row = [snapshot.short_id, format_time(snapshot.time_ns), snapshot.host]
-    row.append(listed([_cut(tag) for tag in snapshot.tags], TAGS_WIDTH))
+    row.append(_tags(snapshot.tags))
     if not compact:
-        paths = listed([shown(path) for path in snapshot.paths], PATHS_WIDTH, ", ")
-        row += [paths, format_size(snapshot.size)]
+        row += [_paths(snapshot.paths), format_size(snapshot.size)]
         row.append(" ".join([*marks, snapshot.description]).strip())
     return row
 
@@ -93,8 +103,7 @@ def _show_group(group: SnapshotGroup, output: Output, compact: bool) -> None:
     head = ["ID", "Time", "Host", "Tags"]
     if not compact:
         head += ["Paths", "Size", "Remarks"]
-    for line in table_rows(head, (_row(snapshot, compact) for snapshot in group.snapshots)):
-        output.line(line)
+    output.lines(table_rows(head, (_row(snapshot, compact) for snapshot in group.snapshots)))
     output.line(counted(len(group.snapshots), "snapshot"))
 
 

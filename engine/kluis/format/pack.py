@@ -175,7 +175,7 @@ def decode_directory(data: bytes, certificates: tuple[bytes, ...]) -> list[Frame
 
 def check_padding(padding: bytes) -> None:
     """Raises unless what lies between directory and trailer says nothing."""
-    if len(padding) >= PADDING_BYTES or any(padding):
+    if len(padding) >= PADDING_BYTES or padding.count(0) != len(padding):
         raise FormatError("not a valid pack: its padding is not zeros")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from itertools import pairwise
+from operator import sub
 
 from kluis.errors import FormatError, NewerFormatError
 from kluis.format import crypt, envelope
@@ -21,8 +22,8 @@ from kluis.format.codec import (
     sorted_strictly,
     write_list,
 )
-from kluis.format.crypt import DIGEST_BYTES, RUN_BYTES
-from kluis.format.frame import KINDS, NUMBER_LIMIT, sizes_fit
+from kluis.format.crypt import DIGEST_BYTES, OVERHEAD_LIMIT_BYTES, RUN_BYTES
+from kluis.format.frame import FRAME_LIMIT_BYTES, KINDS, NUMBER_LIMIT, sizes_fit
 from kluis.format.names import is_shelf
 from kluis.format.pack import HEADER_BYTES, PACK_LIMIT_BYTES, PADDING_BYTES
 from kluis.frozen import frozen
@@ -118,9 +119,16 @@ def _read_group(reader: Reader) -> FrameGroup:
         raise reader.fail("a group of frames that no kluis writes")
     if len(group.plain) != len(group.stored) or group.first_n + frames - 1 > NUMBER_LIMIT:
         raise reader.fail("a group of frames that no kluis writes")
-    if not all(map(sizes_fit, group.lengths(), group.plain_lengths())):
+    if not _all_fit(group.lengths(), group.plain_lengths()):
         raise reader.fail("a frame of a size that none has")
     return group
+
+
+def _all_fit(stored: tuple[int, ...], plain: tuple[int, ...]) -> bool:
+    """What `sizes_fit` says of each, without a call for each."""
+    if not sizes_fit(min(stored), FRAME_LIMIT_BYTES) or min(plain) == 0:
+        return False
+    return max(plain) <= FRAME_LIMIT_BYTES and max(map(sub, stored, plain)) <= OVERHEAD_LIMIT_BYTES
 
 
 def _write_pack(writer: Writer, place: PackPlace) -> None:

@@ -95,6 +95,7 @@ __all__ = [
     "checked_extent",
     "decode",
     "decode_list",
+    "decode_owners",
     "encode",
     "encode_list",
     "encode_owners",
@@ -121,10 +122,10 @@ MAGIC = b"tree"
 TREE_VERSION = 1
 
 # Of a record only how much of the other parts is its: bytes of name, extents, bytes of extras.
-_SIZES = struct.Struct("<2xH12xII80x")
+SIZES = struct.Struct("<2xH12xII80x")
 
 assert HEADER_BYTES == 32
-assert _SIZES.size == RECORD_BYTES
+assert SIZES.size == RECORD_BYTES
 # The list of a stream of 38 TB is as long as this many frames.
 EXTENTS_LIMIT = 1 << 20
 # A reader holds about this much of a tree, or one entry if that is larger.
@@ -232,8 +233,13 @@ def decode(data: bytes) -> Tree:
 
 def owners(read: ReadAt, total_bytes: int) -> tuple[dict[int, str], dict[int, str]]:
     """The names of users and groups, from the end of a tree."""
-    start = layout(_read(read, 0, HEADER_BYTES), total_bytes).owners_at()
-    reader = Reader(_read(read, start, total_bytes - start), "tree")
+    start = layout(read_whole(read, 0, HEADER_BYTES), total_bytes).owners_at()
+    return decode_owners(read_whole(read, start, total_bytes - start))
+
+
+def decode_owners(data: bytes) -> tuple[dict[int, str], dict[int, str]]:
+    """The same from just that end."""
+    reader = Reader(data, "tree")
     users, groups = _read_owners(reader), _read_owners(reader)
     reader.finish()
     return users, groups
@@ -241,13 +247,13 @@ def owners(read: ReadAt, total_bytes: int) -> tuple[dict[int, str], dict[int, st
 
 def entries(read: ReadAt, total_bytes: int) -> Iterator[Entry]:
     """The entries in order, a window at a time, each checked: bounded memory at any size."""
-    parts = layout(_read(read, 0, HEADER_BYTES), total_bytes)
+    parts = layout(read_whole(read, 0, HEADER_BYTES), total_bytes)
     extents_at, names_at, extras_at = parts.extents_at(), parts.names_at(), parts.extras_at()
     last_name = b""
     for records in _windows(read, parts.records):
         sizes = _sizes(records)
-        own = _read(read, extents_at, sizes[0])
-        names, extras = _read(read, names_at, sizes[1]), _read(read, extras_at, sizes[2])
+        own = read_whole(read, extents_at, sizes[0])
+        names, extras = read_whole(read, names_at, sizes[1]), read_whole(read, extras_at, sizes[2])
         extents_at += sizes[0]
         names_at += sizes[1]
         extras_at += sizes[2]
@@ -263,7 +269,8 @@ def entries(read: ReadAt, total_bytes: int) -> Iterator[Entry]:
         raise FormatError("not a valid tree: its records do not account for all of it")
 
 
-def _read(read: ReadAt, offset: int, size: int) -> bytes:
+def read_whole(read: ReadAt, offset: int, size: int) -> bytes:
+    """So many bytes of a tree; `FormatError` if it ends before."""
     data = read(offset, size)
     if len(data) != size:
         raise FormatError("not a valid tree: it ends early")
@@ -286,7 +293,7 @@ def _windows(read: ReadAt, count: int) -> Iterator[list[Record]]:
         size = RECORD_BYTES * min(batch, count - first)
         window: list[Record] = []
         window_bytes = 0
-        data = _read(read, HEADER_BYTES + first * RECORD_BYTES, size)
+        data = read_whole(read, HEADER_BYTES + first * RECORD_BYTES, size)
         for record in unpack_records(data):
             if record.extras_bytes > EXTRAS_LIMIT_BYTES or record.extent_count > EXTENTS_LIMIT:
                 raise FormatError("not a valid tree: a record larger than any that kluis writes")
@@ -326,7 +333,7 @@ def split(data: bytes) -> list[Part]:
     """The entries of a tree that this machine encoded, as they are; nothing is checked."""
     _, _, _, count, *_ = _HEADER.unpack_from(data)
     record_at, extents_at = HEADER_BYTES, HEADER_BYTES + count * RECORD_BYTES
-    sizes = list(_SIZES.iter_unpack(data[record_at:extents_at]))
+    sizes = list(SIZES.iter_unpack(data[record_at:extents_at]))
     names_at = extents_at + EXTENT_BYTES * sum([extents for _, extents, _ in sizes])
     extras_at = names_at + sum([names for names, _, _ in sizes])
     parts = []

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Literal
 
 from kluis.errors import DamageError, UsageError
 from kluis.events import Context
 from kluis.format import tree
 from kluis.format.tree import Entry, Tree
-from kluis.frozen import frozen
+from kluis.frozen import field, frozen, mutable, slotted
 from kluis.listing import DiffChange
 from kluis.options import DiffOptions, SnapshotFilter
 from kluis.repository.access import Repository
@@ -74,7 +73,7 @@ class _Pair:
     new: Entry | None
 
 
-@dataclass(slots=True)
+@slotted
 class _Level:
     pairs: Iterator[_Pair]
     old: Tree
@@ -82,7 +81,7 @@ class _Level:
     path_bytes: int
 
 
-@dataclass
+@mutable
 class Compare:
     """Goes down both sides at once."""
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from kluis.errors import DamageError, NotFoundError, UsageError
 from kluis.events import Context
 from kluis.format import names, tree
 from kluis.format.crypt import digest
-from kluis.format.tree import Entry, Extent, Tree
+from kluis.format.skim import Skimmed
+from kluis.format.tree import Entry, Extent
 from kluis.format.usemap import contains
-from kluis.listing import FoundEntry, SnapshotInfo
+from kluis.frozen import field, mutable, slotted
+from kluis.listing import FoundEntry, ListedEntry, SnapshotInfo
 from kluis.options import FindOptions
 from kluis.repository.access import Repository
 from kluis.repository.content import Content
 from kluis.repository.index import Index
-from kluis.repository.listing import Losses, Readers, Visited, mtime_ns, root_of
+from kluis.repository.listing import Readers, listed_entry, mtime_ns, root_of
+from kluis.repository.losses import Losses
 from kluis.repository.selection import choose, describe
 from kluis.repository.snapshots import Snapshot
 from kluis.repository.trees import TreeReader, content_of, root_content
@@ -27,6 +29,8 @@ from kluis.source.patterns import Patterns
 PACK_CHARACTERS = 4
 # Folders without a match that are remembered, 16 bytes each: of most snapshots most are the same.
 BARREN_LIMIT = 500_000
+# What was found in folders and is remembered, some 600 bytes each.
+KNOWN_LIMIT = 30_000
 
 Frame = tuple[bytes, int]
 
@@ -90,18 +94,29 @@ def _uses(snapshot: Snapshot, packs: dict[Frame, str]) -> bool:
     return any(contains(uses.get(run, ()), n) for run, n in packs)
 
 
-@dataclass(slots=True)
+# Of one name in a folder: what it was found as (entry, pack), and what lies below it.
+_Item = tuple[bytes, tuple[tuple[ListedEntry, str], ...], Content | None]
+
+
+@slotted
 class _Level:
-    entries: Iterator[Entry]
-    tree: Tree
+    items: Iterator[_Item]
     path_bytes: int
     key: bytes
     found_before: int
+    # Items at or below which something was found: all that the next snapshot has to look at.
+    kept: list[_Item] = field(default_factory=list)
+    last: _Item | None = None
+    last_before: int = 0
 
 
-@dataclass
+@mutable
 class Search:
-    """One search, over one snapshot after the other."""
+    """One search, over one snapshot after the other.
+
+    A folder with the same content at the same path is looked at once: of those without a
+    match it is known that there is none, of the others what was found.
+    """
 
     options: FindOptions
     patterns: Patterns | None
@@ -111,11 +126,13 @@ class Search:
     _snapshot: str = ""
     _found: int = 0
     _barren: set[bytes] = field(default_factory=set)
+    _known: dict[bytes, tuple[_Item, ...]] = field(default_factory=dict)
+    _known_items: int = 0
 
     def run(
         self, trees: TreeReader, snapshot: Snapshot, info: SnapshotInfo
     ) -> Iterator[FoundEntry]:
-        """The matches in one snapshot; folders known to hold none are not read again."""
+        """The matches in one snapshot."""
         self._snapshot = info.id
         where = bytearray()
         top = self._enter(trees, where, root_content(root_of(snapshot)))
@@ -123,20 +140,19 @@ class Search:
         while levels:
             level = levels[-1]
             del where[level.path_bytes :]
-            entry = next(level.entries, None)
-            if entry is None:
-                levels.pop()
-                if self._found == level.found_before and len(self._barren) < BARREN_LIMIT:
-                    self._barren.add(level.key)
+            if level.last is not None and self._found > level.last_before:
+                level.kept.append(level.last)
+            level.last, level.last_before = next(level.items, None), self._found
+            if level.last is None:
+                self._leave(levels.pop())
                 continue
-            where += b"/" + entry.name
-            path = bytes(where)
-            for pack in self._packs_of(trees, path, entry):
+            name, hits, below = level.last
+            where += b"/" + name
+            for entry, pack in hits:
                 self._found += 1
-                visited = Visited(path, entry, level.tree)
-                yield FoundEntry(info, visited.listed(), pack)
-            if entry.kind == tree.DIRECTORY and self._may_be_below(path):
-                deeper = self._enter(trees, where, content_of(entry))
+                yield FoundEntry(info, entry, pack)
+            if below is not None:
+                deeper = self._enter(trees, where, below)
                 if deeper is not None:
                     levels.append(deeper)
 
@@ -145,21 +161,73 @@ class Search:
         key = digest(content.digest + where)[:16]
         if key in self._barren:
             return None
-        try:
-            listing = trees.tree(content)
-        except DamageError as error:
-            self.losses.folder(bytes(where), self._snapshot, error)
-            self._found += 1  # nobody knows what it holds: it is not barren
-            return None
-        return _Level(iter(listing.entries), listing, len(where), key, self._found)
+        items = self._known.get(key)
+        if items is None:
+            try:
+                items = tuple(self._look(trees, bytes(where), content))
+            except DamageError as error:
+                self.losses.folder(bytes(where), self._snapshot, error)
+                self._found += 1  # nobody knows what it holds: it is not barren
+                return None
+        return _Level(iter(items), len(where), key, self._found)
 
-    def _may_be_below(self, path: bytes) -> bool:
-        return self.patterns is None or self.patterns.may_match_below(os.fsdecode(path))
+    def _leave(self, level: _Level) -> None:
+        """Remembers what was found at and below a folder."""
+        if self._found == level.found_before:
+            if len(self._barren) < BARREN_LIMIT:
+                self._barren.add(level.key)
+        elif level.key not in self._known:
+            self._known_items += len(level.kept)
+            if self._known_items > KNOWN_LIMIT:
+                self._known.clear()
+                self._known_items = len(level.kept)
+            self._known[level.key] = tuple(level.kept)
+
+    def _look(self, trees: TreeReader, folder: bytes, content: Content) -> Iterator[_Item]:
+        """What is found in a folder, and the folders in which more may be."""
+        if not content.extents:
+            return
+        data = trees.data(content)
+        skimmed = Skimmed(data)
+        texts = [os.fsdecode(name) for name in skimmed.names]
+        hits = self._hits(trees, folder, data, self._named(folder, texts))
+        folders = set(skimmed.folders)
+        above = os.fsdecode(folder) + "/"
+        for number in sorted(folders | hits.keys()):
+            below = None
+            if number in folders and self._may_be_below(above + texts[number]):
+                below = Content(*skimmed.content(number))
+            if below is not None or number in hits:
+                yield skimmed.names[number], hits.get(number, ()), below
+
+    def _named(self, folder: bytes, texts: list[str]) -> list[int]:
+        """The numbers of the entries whose names or paths match."""
+        patterns, above = self.patterns, os.fsdecode(folder)
+        if patterns is None or (folder and patterns.matches(above)):
+            return list(range(len(texts)))
+        return [n for n, hit in enumerate(patterns.match_names(above, texts)) if hit]
+
+    def _hits(
+        self, trees: TreeReader, folder: bytes, data: bytes, numbers: list[int]
+    ) -> dict[int, tuple[tuple[ListedEntry, str], ...]]:
+        """Of these entries those that are found, each with the packs it was found by."""
+        if not numbers:
+            return {}
+        listing, found = tree.decode(data), {}
+        for number in numbers:
+            entry = listing.entries[number]
+            path = folder + b"/" + entry.name
+            packs = self._packs_of(trees, path, entry)
+            if packs:
+                listed = listed_entry(path, entry, listing)
+                found[number] = tuple((listed, pack) for pack in packs)
+        return found
+
+    def _may_be_below(self, path: str) -> bool:
+        return self.patterns is None or self.patterns.may_match_below(path)
 
     def _packs_of(self, trees: TreeReader, path: bytes, entry: Entry) -> list[str]:
-        """Empty unless the entry matches; else the packs it was found by, or one empty word."""
-        if self.patterns is not None and not self.patterns.matches(os.fsdecode(path)):
-            return []
+        """The packs that an entry is found by, or one empty word; nothing if it is not."""
         newer, older = self.options.newer_than_ns, self.options.older_than_ns
         if newer is not None and mtime_ns(entry) < newer:
             return []

@@ -20,6 +20,7 @@ from kluis.repository.listing import (
     parts_of,
     root_of,
 )
+from kluis.repository.pathwalk import paths_below
 from kluis.repository.selection import describe, pick
 from kluis.repository.snapshots import Snapshot
 from kluis.repository.trees import content_of, root_content
@@ -38,15 +39,32 @@ def ls(repository: Repository, options: LsOptions, context: Context) -> LsResult
     walk = Walk(trees, losses, context.cancel, snapshot.id())
     if options.paths:
         entries = _in_places(walk, snapshot, places, options.recursive)
+        paths: Iterator[bytes] = (visited.path for visited in entries)
     else:
         entries = _below(walk, snapshot, top, options.recursive)
-    return LsResult(describe(repository, [snapshot])[0], _told(entries, losses))
+        paths = _paths(walk, snapshot, top, options.recursive)
+    info = describe(repository, [snapshot])[0]
+    return LsResult(info, _told(entries, losses), paths=_all(paths, losses))
 
 
 def _told(entries: Iterator[Visited], losses: Losses) -> Iterator[ListedEntry]:
     for visited in entries:
         yield visited.listed()
     losses.raise_any()
+
+
+def _all(paths: Iterator[bytes], losses: Losses) -> Iterator[bytes]:
+    yield from paths
+    losses.raise_any()
+
+
+def _paths(walk: Walk, snapshot: Snapshot, top: Visited | None, recursive: bool) -> Iterator[bytes]:
+    """The paths of what `_below` gives."""
+    if top is None:
+        return paths_below(walk, b"", root_content(root_of(snapshot)), recursive)
+    if top.entry.kind == tree.DIRECTORY:
+        return paths_below(walk, top.path, content_of(top.entry), recursive)
+    return iter((top.path,))
 
 
 def _below(

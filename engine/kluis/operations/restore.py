@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
 from kluis.errors import (
@@ -20,12 +21,13 @@ from kluis.format import names, tree
 from kluis.format.tree import Entry
 from kluis.frozen import frozen
 from kluis.operations.restoring.chunks import ChunkLists
-from kluis.operations.restoring.entries import EntryPlacer, metadata_of
+from kluis.operations.restoring.entries import EntryPlacer, metadata_of, rules_of
 from kluis.operations.restoring.existing import Comparer
 from kluis.operations.restoring.files import FileWriter
 from kluis.operations.restoring.levels import Level
-from kluis.operations.restoring.listings import Listing, open_listing
+from kluis.operations.restoring.listings import Listing, Listings, OwnerNames
 from kluis.operations.restoring.outcome import Outcome
+from kluis.operations.restoring.spans import Files
 from kluis.options import RestoreOptions
 from kluis.repository.access import Repository
 from kluis.repository.affected import FOLDER
@@ -151,7 +153,10 @@ class _Walk:
         self._choosy = bool(self._filter.include or self._filter.exclude)
         self._levels: list[Level] = []
         self._where = bytearray()
+        self._listings = Listings(trees)
+        self._names: OwnerNames = ({}, {})
         self._owners = Owners()
+        self._moved = self._owners.moved()
         self._target: Target | None = None
         self._writer: FileWriter | None = None
 
@@ -175,6 +180,9 @@ class _Walk:
             entry = self._take(level)
             if entry is None:
                 self._leave(level)
+            elif isinstance(entry, Files):
+                assert self._writer is not None
+                self._writer.add_files(level.path(self._where), entry)
             else:
                 self._visit(level, entry)
         if self._writer is not None:
@@ -191,14 +199,15 @@ class _Walk:
             top.folds = self._target.may_fold(b"")
         unfinished = self._target is not None and self._target.unfinished
         if start.folder is not None and (fresh or unfinished or self._options.in_place):
-            owners = self._translate(start.folder.tree.users, start.folder.tree.groups)
+            found = start.folder.tree
+            owners = self._translate((found.users, found.groups))
             top.wanted = metadata_of(start.folder.entry, owners)
         self._levels.append(top)
         if start.only is not None:
             only = start.only
-            listing = Listing(iter((only.entry,)), only.tree.users, only.tree.groups)
             top.covered = False
-            self._fill(top, listing)
+            top.owners = self._translate((only.tree.users, only.tree.groups))
+            self._fill(top, iter((only.entry,)))
         elif start.content is not None:
             self._read(top, start.content)
 
@@ -213,19 +222,26 @@ class _Walk:
     def _read(self, level: Level, content: Content) -> None:
         self._check()
         try:
-            self._fill(level, open_listing(self._trees, content))
+            listing = self._listings.open(content)
+            level.owners = self._translate(listing.owners)
+            self._fill(level, self._in_order(level, listing))
         except MediumGoneError:
             raise
         except (DamageError, StorageError) as error:
             self._lost(level, error)
 
-    def _fill(self, level: Level, listing: Listing) -> None:
-        level.owners = self._translate(listing.users, listing.groups)
+    def _fill(self, level: Level, entries: Iterator[Entry | Files]) -> None:
         if self._options.delete:
             level.names = set()
-        level.begin(listing.entries)
+        level.begin(entries)
 
-    def _take(self, level: Level) -> Entry | None:
+    def _in_order(self, level: Level, listing: Listing) -> Iterator[Entry | Files]:
+        """What the folder has; small files many at a time where nothing is to be asked of each."""
+        if self._choosy or self._writer is None or not level.in_bulk():
+            return listing.entries()
+        return listing.planned(rules_of(level, self._moved, self._options))
+
+    def _take(self, level: Level) -> Entry | Files | None:
         try:
             return level.take()
         except MediumGoneError:
@@ -240,11 +256,13 @@ class _Walk:
         path = self._outcome.path(level.path(self._where)).rstrip(FOLDER) + FOLDER
         self._outcome.lost(path, self._outcome.snapshot, str(error), LOST_FOLDER)
 
-    def _translate(self, users: dict[int, str], groups: dict[int, str]) -> Owners:
+    def _translate(self, names: OwnerNames) -> Owners:
         """The owners of a tree; one object for all trees that name the same."""
-        wanted = Owners() if self._options.numeric_owner else Owners(users, groups)
-        if wanted != self._owners:
-            self._owners = wanted
+        if self._options.numeric_owner:
+            return self._owners
+        if names is not self._names:
+            self._names, self._owners = names, Owners(*names)
+            self._moved = self._owners.moved()
         return self._owners
 
     def _visit(self, level: Level, entry: Entry) -> None:

@@ -8,11 +8,11 @@ from kluis.format import names
 from kluis.listing import SnapshotGroup
 from kluis.options import GroupKey, SnapshotsOptions
 from kluis.repository.access import Repository
-from kluis.repository.grouping import Group, grouped
-from kluis.repository.listing import lost_snapshots
-from kluis.repository.selection import choose, describe, fits
-from kluis.repository.snapshots import Snapshot, in_time, load, resolve
-from kluis.repository.state import raised_times
+from kluis.repository.catalog import Card, Catalog
+from kluis.repository.grouping import Group, grouped_cards
+from kluis.repository.losses import lost_snapshots
+from kluis.repository.selection import card_fits, choose_cards
+from kluis.repository.snapshots import find_run, is_latest, nth_latest
 from kluis.results import SnapshotsResult
 
 # What `--latest` narrows by where nothing else was asked for.
@@ -28,16 +28,16 @@ def snapshots(
     if options.forgotten:
         found, problems = _forgotten(repository, options)
     else:
-        found, problems = choose(repository, options.ids, options.filter)
+        found, problems = choose_cards(repository, options.ids, options.filter)
     damages = tuple(lost_snapshots(problems))
     for damage in damages:
         context.events(DamageFound(damage))
     if options.latest is not None:
         found = _newest(found, options.group_by or SOURCE_OF, options.latest)
-    groups = grouped(found, options.group_by) or {Group(): []}
+    groups = grouped_cards(found, options.group_by) or {Group(): []}
     return SnapshotsResult(
         tuple(
-            SnapshotGroup(tuple(describe(repository, members)), group.host, group.tags, group.paths)
+            SnapshotGroup(tuple(card.info for card in members), group.host, group.tags, group.paths)
             for group, members in groups.items()
         ),
         damages=damages,
@@ -46,28 +46,27 @@ def snapshots(
 
 def _forgotten(
     repository: Repository, options: SnapshotsOptions
-) -> tuple[list[Snapshot], dict[str, str]]:
+) -> tuple[list[Card], dict[str, str]]:
     """Those that `forget --undo` can bring back, oldest first."""
-    state = repository.ledger.state
-    times = raised_times(state, repository.surroundings.now())
+    catalog, state = Catalog(repository), repository.ledger.state
     found, problems = [], {}
-    for run, item in state.forgotten.items():
+    for run in state.forgotten:
         try:
-            found.append(load(repository, item.mark, times[run]))
+            found.append(catalog.open(run))
         except (DamageError, FormatError) as error:
             problems[names.base32(run)] = str(error)
-    found.sort(key=in_time)
-    found = [snapshot for snapshot in found if fits(snapshot, options.filter)]
+    found.sort(key=Card.order)
+    found = [card for card in found if card_fits(card, options.filter)]
     if options.ids:
-        wanted = {resolve(repository, word, found).mark.run for word in options.ids}
-        found = [snapshot for snapshot in found if snapshot.mark.run in wanted]
+        wanted = {
+            nth_latest(word, found).mark.run if is_latest(word) else find_run(state, word)
+            for word in options.ids
+        }
+        found = [card for card in found if card.mark.run in wanted]
     return found, problems
 
 
-def _newest(found: list[Snapshot], keys: tuple[GroupKey, ...], count: int) -> list[Snapshot]:
-    kept = {
-        snapshot.mark.run
-        for members in grouped(found, keys).values()
-        for snapshot in members[-count:]
-    }
-    return [snapshot for snapshot in found if snapshot.mark.run in kept]
+def _newest(found: list[Card], keys: tuple[GroupKey, ...], count: int) -> list[Card]:
+    groups = grouped_cards(found, keys).values()
+    kept = {card.mark.run for members in groups for card in members[-count:]}
+    return [card for card in found if card.mark.run in kept]

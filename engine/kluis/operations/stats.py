@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from kluis.errors import DamageError
 from kluis.events import Context
 from kluis.format import tree
 from kluis.format.tree import Entry, Extent
 from kluis.format.usemap import merge, numbers
+from kluis.frozen import field, mutable
 from kluis.options import StatsOptions
 from kluis.repository.access import Repository
 from kluis.repository.listing import Losses, Readers, Walk, root_of
@@ -79,7 +79,7 @@ def _stored(readers: Readers, chosen: list[Snapshot]) -> StatsResult:
     )
 
 
-@dataclass
+@mutable
 class Contents:
     """Different contents in the trees seen so far; a tree that was seen is not read again."""
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from kluis.errors import DamageError, KluisError, RefusedError
 from kluis.events import Context, Damage, DamageFound, Progress, Stage
-from kluis.format import names, tree
+from kluis.format import names
 from kluis.format.extent import pack_extent
+from kluis.format.frame import FrameEntry
 from kluis.format.ledger import PackName, SegmentRange, Verified
 from kluis.format.usemap import contains
 from kluis.options import VerifyOptions
@@ -20,8 +21,8 @@ from kluis.repository.index import Index, load_index
 from kluis.repository.mend import empty_quarantine
 from kluis.repository.outlook import Cost, Outlook
 from kluis.repository.snapshots import Snapshot, load_all
-from kluis.repository.streams import Streams
-from kluis.repository.trees import content_of, open_trees, root_content
+from kluis.repository.treecheck import TreeChecker
+from kluis.repository.trees import open_trees, root_content
 from kluis.repository.wholepacks import PackOpener
 from kluis.results import VerifyResult
 
@@ -42,15 +43,21 @@ class Work:
     bad_frames: set[tuple[bytes, int]] = field(default_factory=set)
     files: int = 0
     snapshots: list[Snapshot] = field(default_factory=list)
-    _streams: dict[bytes, Streams] = field(default_factory=dict)
+    _trees: dict[bytes, TreeChecker] = field(default_factory=dict)
 
-    def streams(self, domain: bytes) -> Streams:
-        """What reads the files of a domain, the same each time."""
-        found = self._streams.get(domain)
+    def trees(self, domain: bytes) -> TreeChecker:
+        """What looks through the trees of a domain, the same each time."""
+        found = self._trees.get(domain)
         if found is None:
-            trees = open_trees(self.repository, domain, self.index)
-            found = self._streams[domain] = Streams(trees)
+            reader = open_trees(self.repository, domain, self.index)
+            found = self._trees[domain] = TreeChecker(reader)
         return found
+
+    def whole(self, domain: bytes, entry: FrameEntry, chunks: bytes) -> None:
+        """Takes in the chunk list of a frame that was looked into, from any thread."""
+        trees = self._trees.get(domain)
+        if trees is not None:
+            trees.offer(self.index, entry, chunks)
 
     def add(self, finding: Finding) -> None:
         """Notes what is wrong, once an object."""
@@ -157,8 +164,10 @@ def _stored_bytes(work: Work, level: int) -> None:
 
     look: Look | None = None
     if level >= 2:
-        directories = work.streams(work.repository.session.home().id).trees.frames.directories
-        look = PackOpener(directories, context.cancel).check
+        for snapshot in work.snapshots:
+            work.trees(snapshot.certificate.domain)
+        directories = work.trees(work.repository.session.home().id).trees.frames.directories
+        look = PackOpener(directories, context.cancel, work.whole).check
     for finding in checker.stored_bytes(look, told):
         work.add(finding)
 
@@ -168,8 +177,13 @@ def _contents(work: Work) -> None:
     seen: set[bytes] = set()
     for snapshot in work.snapshots:
         assert snapshot.root is not None
-        streams = work.streams(snapshot.certificate.domain)
-        pending: list[tuple[bytes, Content]] = [(b"", root_content(snapshot.root))]
+        trees, root = work.trees(snapshot.certificate.domain), root_content(snapshot.root)
+        try:
+            trees.check_root(root)
+        except DamageError as error:
+            _content_damage(work, (b"/", snapshot.id()), root, str(error))
+            continue
+        pending: list[tuple[bytes, Content]] = [(b"", root)]
         while pending:
             path, content = pending.pop()
             work.context.cancel.check()
@@ -178,20 +192,14 @@ def _contents(work: Work) -> None:
                 continue
             seen.add(key)
             try:
-                entries = streams.trees.tree(content).entries
+                found = trees.look(content)
             except DamageError as error:
                 _content_damage(work, (path or b"/", snapshot.id()), content, str(error))
                 continue
-            for entry in entries:
-                if entry.kind == tree.DIRECTORY:
-                    pending.append((path + b"/" + entry.name, content_of(entry)))
-                elif entry.kind == tree.FILE:
-                    work.files += 1
-                    try:
-                        streams.check(entry)
-                    except DamageError as error:
-                        where = path + b"/" + entry.name, snapshot.id()
-                        _content_damage(work, where, content_of(entry), str(error))
+            work.files += found.files
+            pending += [(path + b"/" + name, folder) for name, folder in found.folders]
+            for name, damaged, reason in found.damaged:
+                _content_damage(work, (path + b"/" + name, snapshot.id()), damaged, reason)
 
 
 def _content_damage(work: Work, where: tuple[bytes, str], content: Content, reason: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from io import BufferedReader
 from typing import Self
@@ -12,9 +11,11 @@ from typing import Self
 from kluis.errors import FormatError, NoRepositoryError, NotFoundError, PasswordError
 from kluis.format import crypt, domain, keyring, names, store
 from kluis.format.store import Store
+from kluis.frozen import field, mutable
 from kluis.options import Credentials
 from kluis.repository import keys
 from kluis.repository.cache import ClientCache, Seen
+from kluis.repository.kept import open_ledger
 from kluis.repository.keys import Session
 from kluis.repository.ledger import Ledger
 from kluis.repository.small import listed, read_or_none, read_whole
@@ -24,7 +25,7 @@ from kluis.surroundings import Surroundings
 SETTLED = "settled"
 
 
-@dataclass
+@mutable
 class Repository:
     """An opened store of a vault: its storage, what its key opens, its ledger as read."""
 
@@ -165,8 +166,12 @@ def open_with(
     # `init` made them durable: whoever finds them need not sync the folder above again.
     storage.trust_folders(names.FOLDERS)
     ledger = Ledger(storage, session.identity(identity.store))
-    ledger.read()
     cache = ClientCache(cache_folder, identity.vault, identity.store)
+    try:
+        open_ledger(ledger, cache, surroundings)
+    except BaseException:
+        cache.close()
+        raise
     ledger.settled = cache.read(SETTLED) or b""
     ledger.on_settled = partial(cache.write, SETTLED)  # lost, it costs two syncs
     repository = Repository(storage, identity, session, ledger, cache, surroundings)

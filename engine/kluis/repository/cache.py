@@ -10,6 +10,7 @@ import errno
 import os
 from collections.abc import Callable, Iterable
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from kluis.errors import FormatError, KluisError
 from kluis.format.codec import Reader, Writer
@@ -19,9 +20,10 @@ from kluis.frozen import frozen
 from kluis.storage.alive import AliveMark, Exclusive, is_alive
 from kluis.storage.base import Storage
 from kluis.storage.local import LocalStorage
-from kluis.storage.memory import MemoryStorage
-from kluis.storage.spare import SpareFolder
 from kluis.surroundings import Surroundings
+
+if TYPE_CHECKING:
+    from kluis.storage.spare import SpareFolder
 
 CLIENT = "client"
 SEEN = "seen"
@@ -61,6 +63,8 @@ class ClientCache:
         try:
             return LocalStorage.make(folder, durable=durable)
         except (OSError, KluisError) as error:
+            from kluis.storage.memory import MemoryStorage
+
             self.lose(error)
             return MemoryStorage(capacity=0)
 
@@ -96,6 +100,8 @@ class ClientCache:
     @cached_property
     def spare(self) -> SpareFolder:
         """A folder that lasts until the cache is closed."""
+        from kluis.storage.spare import SpareFolder
+
         return SpareFolder()
 
     def table_folder(self) -> str:

@@ -14,7 +14,7 @@ from typing import cast
 from kluis.errors import DamageError, FormatError, NewerFormatError, NotFoundError
 from kluis.format import crypt, domain, keyring, names, store
 from kluis.format.ledger import PackName, SnapshotMark
-from kluis.format.pack import PACK_LIMIT_BYTES
+from kluis.format.pack import PACK_LIMIT_BYTES, PACK_TARGET_BYTES
 from kluis.format.segment import PackPlace, ParitySet
 from kluis.frozen import frozen
 from kluis.repository.access import Repository
@@ -35,6 +35,9 @@ PACK = "pack"
 EXTRA = "extra"
 INSIDE = "inside"  # a pack whose bytes fit its name, and are wrong all the same
 GONE = "gone"  # nothing in this store can bring it back
+
+# Most packs fit; what is not written to takes no memory.
+ROOM_BYTES = PACK_TARGET_BYTES + (1 << 20)
 
 
 # (name, bytes, what its segment says) of a whole pack -> frames opened
@@ -67,6 +70,7 @@ class Checker:
     frames: int = 0
     sizes: dict[str, int] = field(default_factory=dict)
     needs: Needs = field(init=False)
+    _rooms: list[memoryview] = field(default_factory=list)  # that nobody uses
 
     def __post_init__(self) -> None:
         self.needs = Needs(self.repository, self.index)
@@ -169,12 +173,38 @@ class Checker:
         """A look at an object's bytes, which are read now and let go before it returns."""
         try:
             data = self.repository.storage.get(found.object, limit)
-            held = [_apart(data) if apart and data else data]
-            del data
         except (DamageError, NotFoundError) as error:
             outcome = 0, 0, replace(found, what=str(error))
             return lambda: outcome
+        if apart:
+            return partial(self._look_apart, found, look, self._apart(data))
+        held = [data]
+        del data
         return lambda: look(found, held.pop())
+
+    def _apart(self, data: bytes) -> tuple[memoryview, int]:
+        """(room, size): a copy in pages that are used again, 50 MiB less at the peak.
+
+        Beside frames that come and go, a heap keeps a hole for each size of pack.
+        """
+        room = self._rooms.pop() if self._rooms else make_room(ROOM_BYTES)
+        if len(room) < len(data):
+            room = make_room(len(data))
+        room[: len(data)] = data
+        return room, len(data)
+
+    def _look_apart(
+        self,
+        found: Finding,
+        look: Callable[[Finding, bytes], Outcome],
+        held: tuple[memoryview, int],
+    ) -> Outcome:
+        room, size = held
+        try:
+            # Nobody does more than look at parts of it.
+            return look(found, cast("bytes", room[:size]))
+        finally:
+            self._rooms.append(room)
 
     def strangers(self) -> Iterator[Finding]:
         """Files that neither kluis nor an operating system would write."""
@@ -278,16 +308,6 @@ class Checker:
             k += 1
         if names.numbered(names.INDEX, run, max(0, k - 1)) not in self.index.problems:
             yield Finding(names.numbered(names.INDEX, run, k), SEGMENT, "is missing")
-
-
-def _apart(data: bytes) -> bytes:
-    """The same in pages of their own, which go back to the system: 50 MiB less at the peak.
-
-    Beside frames that come and go, a heap keeps a hole for each size of pack.
-    """
-    room = make_room(len(data))
-    room[:] = data
-    return cast("bytes", room)  # nobody does more than look at parts of it
 
 
 def _look_at_pack(look: Look | None, place: PackPlace, found: Finding, data: bytes) -> Outcome:

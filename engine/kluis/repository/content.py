@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import field
 
 from blake3 import blake3
 
 from kluis._native.fill import HOLE
 from kluis._native.parts import CHUNK_BYTES, MERGED_FORMAT, merge
+from kluis.errors import FormatError
 from kluis.format import crypt
 from kluis.format.frame import DATA, HASH_BYTES
 from kluis.format.tree import (
@@ -173,6 +174,16 @@ class ContentBuilder:
 def record(hash16: bytes, length: int) -> bytes:
     """What a digest takes in of one chunk; of a hole with 16 zero bytes for the hash."""
     return _RECORD.pack(hash16, length)
+
+
+def check_chunks(plain: bytes, chunks: Iterable[tuple[bytes, int]], key: bytes) -> None:
+    """Raises unless these chunks (hash16, length) are what lies back to back in a frame."""
+    view, position = memoryview(plain), 0
+    for hash16, length in chunks:
+        end = position + length
+        if blake3(view[position:end], key=key).digest(HASH_BYTES) != hash16:
+            raise FormatError("a chunk is not what its list says")
+        position = end
 
 
 def stream_digest(keys: ChunkKeys, records: bytes | bytearray) -> bytes:

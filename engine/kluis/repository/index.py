@@ -6,12 +6,13 @@ from array import array
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from kluis.errors import FormatError, NotFoundError, UnreadableError
 from kluis.format import crypt, envelope, names, segment
 from kluis.format.certificate import Certificate
 from kluis.format.ledger import PackName
-from kluis.format.segment import PackPlace, ParitySet, Segment
+from kluis.format.segment import FrameGroup, PackPlace, ParitySet, Segment
 from kluis.format.usemap import FrameSet
 from kluis.frozen import frozen
 from kluis.repository.keys import Session
@@ -49,10 +50,28 @@ class RunFrames:
         """Makes room for frame numbers below `count`."""
         missing = count - len(self.packs)
         if missing > 0:
-            self.packs.extend([NOWHERE] * missing)
+            self.packs.extend(array("I", (NOWHERE,)) * missing)
             for numbers in (self.offsets, self.stored, self.plain):
-                numbers.extend([0] * missing)
+                numbers.frombytes(bytes(numbers.itemsize * missing))
             self.kinds.extend(bytes(missing))
+
+    def take(self, pack: int, offset: int, group: FrameGroup) -> bool:
+        """Notes where all frames of a group lie, unless one of them has a place already."""
+        stored = array("I", group.lengths())
+        count = len(stored)
+        where = slice(group.first_n, group.first_n + count)
+        if self.packs[where] != array("I", (NOWHERE,)) * count:
+            return False
+        self.packs[where] = array("I", (pack,)) * count
+        self.offsets[where] = array("I", accumulate(stored[:-1], initial=offset))
+        self.stored[where] = stored
+        self.plain[where] = array("I", group.plain_lengths())
+        self.kinds[where] = bytes((group.kind,)) * count
+        return True
+
+    def set(self, n: int, place: tuple[int, int, int, int, int]) -> None:
+        """Notes where one frame lies: pack, offset, lengths and kind."""
+        self.packs[n], self.offsets[n], self.stored[n], self.plain[n], self.kinds[n] = place
 
 
 @frozen
@@ -120,16 +139,17 @@ class Index:
         self.pack_numbers[name] = number
         offset = place.frames_offset
         for group in place.groups:
-            frames = self.runs.setdefault(group.run, RunFrames())
+            frames = self.runs.get(group.run)
+            if frames is None:
+                frames = self.runs[group.run] = RunFrames()
             frames.reach(group.first_n + len(group.stored) // 4)
+            if frames.take(number, offset, group):
+                offset += sum(group.lengths())
+                continue
             lengths = zip(group.lengths(), group.plain_lengths(), strict=True)
             for n, (stored, plain) in enumerate(lengths, group.first_n):
                 if frames.packs[n] == NOWHERE:
-                    frames.packs[n] = number
-                    frames.offsets[n] = offset
-                    frames.stored[n] = stored
-                    frames.plain[n] = plain
-                    frames.kinds[n] = group.kind
+                    frames.set(n, (number, offset, stored, plain, group.kind))
                 else:
                     place_again = Location(number, offset, stored, plain, group.kind)
                     self.copies.setdefault((group.run, n), []).append(place_again)

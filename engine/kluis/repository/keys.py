@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import field
-
 from kluis.errors import FormatError, PasswordError, RefusedError
 from kluis.format import crypt, domain, keyring, names
 from kluis.format.domain import DomainSecrets
 from kluis.format.ledger import OWNER
-from kluis.frozen import frozen
+from kluis.frozen import field, frozen
 from kluis.repository.ledger import Identity, Signer
 from kluis.surroundings import Surroundings
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from kluis.errors import (
     AlreadyExistsError,
@@ -16,7 +15,7 @@ from kluis.errors import (
 )
 from kluis.format import crypt, ledger, names
 from kluis.format.ledger import Checkpoint, Doomed, Event, Forgotten
-from kluis.frozen import frozen
+from kluis.frozen import field, frozen, mutable
 from kluis.repository.small import Copies, read_copies, read_or_none
 from kluis.repository.state import LedgerState
 from kluis.storage.base import Storage
@@ -52,7 +51,7 @@ class Signer:
     signing: bytes
 
 
-@dataclass
+@mutable
 class Ledger:
     """A store's ledger, read up to `state.head`."""
 
@@ -67,20 +66,38 @@ class Ledger:
     # Digest of the newest record that this client knows to be durable with its twin.
     settled: bytes = b""
     on_settled: Callable[[bytes], None] = lambda _: None
+    # What records say that were opened to see whether one is a checkpoint, by their digest.
+    _opened: dict[bytes, tuple[Event, ...]] = field(default_factory=dict, repr=False)
+
+    def resume(self, state: LedgerState, digests: dict[int, bytes]) -> bool:
+        """Goes on from a state as it was read before; False where the store does not fit it.
+
+        It fits if all records since the checkpoint are there, and the last one is the same.
+        """
+        there = set(self._numbers())
+        if not there.issuperset(digests) or self._load(state.head)[1] != state.head_digest:
+            self.broken.clear()
+            self.without_twin.clear()
+            return False
+        self.state, self.digests = state, digests
+        self._read_on(sorted(n for n in there if n > state.head))
+        return True
 
     def read(self) -> None:
         """Reads everything from the newest checkpoint on; `state` is then up to date."""
         chain: list[tuple[int, ledger.Record | None, bytes]] = []
         self.broken.clear()
+        self.digests.clear()
         self.gap = None
         for n in reversed(self._numbers()):
             record, digest = self._load(n)
             chain.append((n, record, digest))
-            if record is not None and self._may_begin(record):
+            if record is not None and self._may_begin(record, digest):
                 break
         self.state = LedgerState()
         for n, record, digest in reversed(chain):
             self._fold(n, record, digest)
+        self._opened.clear()
         if self.state.head == 0:
             raise DamageError(
                 "the ledger of this store cannot be read: every record is missing or damaged. "
@@ -94,7 +111,10 @@ class Ledger:
         calls has to list packs and segments again in any case.
         """
         before = self.state.head, self.state.head_digest
-        fresh = [n for n in self._numbers() if n > self.state.head]
+        self._read_on([n for n in self._numbers() if n > self.state.head])
+        return (self.state.head, self.state.head_digest) != before
+
+    def _read_on(self, fresh: list[int]) -> None:
         if fresh and fresh != list(range(self.state.head + 1, fresh[-1] + 1)):
             self.read()
             fresh = []
@@ -104,7 +124,6 @@ class Ledger:
                 self.read()
                 break
             self._fold(n, record, digest)
-        return (self.state.head, self.state.head_digest) != before
 
     def append(self, events: tuple[Event, ...], signer: Signer, surroundings: Surroundings) -> None:
         """Appends one record to the head that was read; durable, with its twin, on return.
@@ -171,24 +190,31 @@ class Ledger:
         return ledger.encode(record, signer.signing)
 
     def _numbers(self) -> list[int]:
-        found = set()
+        last: set[str] = set()
         for folder in (names.LEDGER, names.twin(names.LEDGER)):
-            for name, _ in self.storage.list(folder):
-                try:
-                    found.add(names.parse_number(name))
-                except FormatError:
-                    continue
+            last.update(name.rpartition("/")[2] for name in self.storage.names(folder))
+        found = []
+        for name in last:
+            if len(name) == 8 and name.isascii() and name.isdecimal():
+                found.append(int(name))  # what `parse_number` says of almost all, at once
+                continue
+            try:
+                found.append(names.parse_number(name))
+            except FormatError:
+                continue
         return sorted(found)
 
     def _load(self, n: int) -> tuple[ledger.Record | None, bytes]:
         """The record and its digest: the twin counts where two whole copies differ."""
-        copies = read_copies(self.storage, names.ledger(n))
+        name = names.ledger(n)
         reason = "missing"
-        if copies.first is not None and not copies.twin:
-            self.without_twin.add(n)  # on FAT a power cut can leave an empty one
-        for data in (copies.twin, copies.first):
+        twin = read_or_none(self.storage, names.twin(name))
+        for first in (False, True):
+            data = read_or_none(self.storage, name) if first else twin
             if data is None:
                 continue
+            if first and not twin:
+                self.without_twin.add(n)  # on FAT a power cut can leave an empty one
             try:
                 return self._decode(n, data), crypt.digest(data)
             except FormatError as error:
@@ -213,7 +239,7 @@ class Ledger:
         )
         return ledger.decode_events(plain)
 
-    def _may_begin(self, record: ledger.Record) -> bool:
+    def _may_begin(self, record: ledger.Record, digest: bytes) -> bool:
         """True if reading can begin with this record: the first, or a checkpoint to believe."""
         if record.n == 1:
             return True
@@ -221,6 +247,7 @@ class Ledger:
             events = self._events(record)
         except FormatError:
             return False
+        self._opened[digest] = events
         first = events[0]
         return isinstance(first, Checkpoint) and self._is_vouched(record, first)
 
@@ -246,7 +273,7 @@ class Ledger:
         if record is None:
             return
         try:
-            events = self._events(record)
+            events = self._opened.pop(digest, None) or self._events(record)
         except FormatError as error:
             self.broken[n] = str(error)
             return
@@ -303,10 +330,10 @@ class Ledger:
         for later in self._numbers():
             if later <= n:
                 continue
-            record, _ = self._load(later)
-            if record is None or not self._may_begin(record):
+            record, later_digest = self._load(later)
+            if record is None or not self._may_begin(record, later_digest):
                 continue
-            point = self._events(record)[0]
+            point = self._opened.pop(later_digest, (None,))[0]
             if isinstance(point, Checkpoint) and digest not in point.replaced:
                 self.storage.delete(names.ledger(n))
                 raise LedgerMovedError(f"ledger record {n} was written too late")

@@ -6,19 +6,21 @@ No recursion and no path kept per level, so that 10,000 levels of folders cost l
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 
 from kluis.errors import DamageError, NotFoundError, RefusedError
-from kluis.events import Cancel, Context, Damage
-from kluis.format import names, tree
+from kluis.events import Cancel, Context
+from kluis.format import tree
 from kluis.format.snapshot import Root
 from kluis.format.tree import Entry, Tree
-from kluis.frozen import frozen
+from kluis.frozen import frozen, mutable, slotted
 from kluis.listing import EntryKind, ListedEntry
 from kluis.repository.access import Repository
 from kluis.repository.content import Content
 from kluis.repository.index import Index, load_index
+from kluis.repository.losses import Losses as Losses
+from kluis.repository.losses import lost_snapshots as lost_snapshots
+from kluis.repository.losses import shown as shown
 from kluis.repository.reader import warn_of_rebuilt
 from kluis.repository.snapshots import Snapshot
 from kluis.repository.trees import TreeReader, content_of, open_trees, root_content
@@ -33,8 +35,6 @@ KIND_NAMES: dict[int, EntryKind] = {
     tree.BLOCK_DEVICE: "blockdev",
 }
 NS_PER_SECOND = 1_000_000_000
-# So many losses are named in the error that ends a listing; the rest is counted.
-LOSSES_NAMED = 3
 
 Enter = Callable[[bytes, Entry], bool]
 
@@ -50,60 +50,6 @@ class Visited:
     def listed(self) -> ListedEntry:
         """The entry as a list shows it."""
         return listed_entry(self.path, self.entry, self.tree)
-
-
-@dataclass
-class Losses:
-    """Folders and snapshots that could not be listed; a listing goes on and tells at its end."""
-
-    damages: list[Damage] = field(default_factory=list)
-
-    def folder(self, path: bytes, snapshot: str, error: Exception) -> None:
-        """Notes a folder whose tree cannot be read."""
-        where = path or b"/"
-        self.damages.append(
-            Damage(
-                f"{names.SNAPSHOTS}/{snapshot}",
-                str(error),
-                "what lies in this folder cannot be listed",
-                (where,),
-                "kluis repair",
-            )
-        )
-
-    def snapshots(self, problems: dict[str, str]) -> None:
-        """Notes snapshots that cannot be opened, by id."""
-        self.damages += lost_snapshots(problems)
-
-    def raise_any(self) -> None:
-        """Raises `DamageError` that names what was lost, if anything was."""
-        if not self.damages:
-            return
-        told = []
-        for damage in self.damages[:LOSSES_NAMED]:
-            files = ", ".join(shown(path) for path in damage.files)
-            told.append(f"{files or damage.object}: {damage.what}")
-        more = len(self.damages) - len(told)
-        raise DamageError(
-            "not everything could be listed: "
-            + "; ".join(told)
-            + (f"; and {more} more" if more else "")
-            + ". Next: kluis verify, kluis repair"
-        )
-
-
-def lost_snapshots(problems: dict[str, str]) -> list[Damage]:
-    """A damage for each snapshot (by id) that cannot be opened."""
-    return [
-        Damage(
-            f"{names.SNAPSHOTS}/{identity}",
-            reason,
-            "nothing can be restored from this snapshot until it is repaired",
-            (),
-            "kluis repair",
-        )
-        for identity, reason in sorted(problems.items())
-    ]
 
 
 class Readers:
@@ -169,14 +115,14 @@ def parts_of(path: bytes) -> list[bytes]:
     return [part for part in path.split(b"/") if part not in (b"", b".")]
 
 
-@dataclass(slots=True)
+@slotted
 class _Level:
     entries: Iterator[Entry]
     tree: Tree
     path_bytes: int
 
 
-@dataclass
+@mutable
 class Walk:
     """Visits what lies in a folder of a snapshot, each folder before what is in it."""
 
@@ -246,8 +192,3 @@ def listed_entry(path: bytes, entry: Entry, listing: Tree) -> ListedEntry:
 def mtime_ns(entry: Entry) -> int:
     """When the entry was changed last."""
     return entry.mtime_s * NS_PER_SECOND + entry.mtime_ns
-
-
-def shown(path: bytes) -> str:
-    """The path in a message: bytes that are not UTF-8 as escapes."""
-    return path.decode("utf-8", "backslashreplace")

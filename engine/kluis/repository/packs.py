@@ -107,6 +107,12 @@ def check_name(name: str, data: bytes) -> None:
 
 def chunk_list(opened: OpenPack, place: int, sealed: bytes) -> list[tuple[bytes, int]]:
     """The chunks (hash16, length) of the frame at a place of the directory."""
+    plain = plain_list(opened, place, sealed)
+    return frame.decode_chunks(plain, opened.entries[place].plain_bytes)
+
+
+def plain_list(opened: OpenPack, place: int, sealed: bytes) -> bytes:
+    """The same as it was sealed and signed, not yet decoded."""
     entry = opened.entries[place]
     plain = crypt.unseal(
         crypt.derive(opened.domain.dedup(), "chunk lists"),
@@ -116,7 +122,7 @@ def chunk_list(opened: OpenPack, place: int, sealed: bytes) -> list[tuple[bytes,
     )
     if crypt.digest(plain) != entry.list_digest:
         raise FormatError(f"{opened.name} is forged: a chunk list is not the signed one")
-    return frame.decode_chunks(plain, entry.plain_bytes)
+    return plain
 
 
 @dataclass

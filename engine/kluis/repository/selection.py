@@ -4,22 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kluis.format import names
+from kluis.errors import DamageError, FormatError
 from kluis.listing import SnapshotInfo
 from kluis.options import SnapshotFilter
 from kluis.repository.access import Repository
-from kluis.repository.snapshots import Snapshot, in_time, load_all, resolve, short_ids
-from kluis.repository.state import subtract
+from kluis.repository.catalog import Card, Catalog
+from kluis.repository.snapshots import (
+    Snapshot,
+    find_run,
+    in_time,
+    is_latest,
+    load,
+    load_all,
+    nth_latest,
+    resolve,
+)
 
 
 def fits(snapshot: Snapshot, choice: SnapshotFilter) -> bool:
     """True if the snapshot is one that the filter means."""
-    facts = snapshot.facts
-    if choice.hosts and facts.host not in choice.hosts:
+    facts, root = snapshot.facts, snapshot.root
+    return _fits(choice, facts.host, facts.tags, root.paths if root is not None else ())
+
+
+def card_fits(card: Card, choice: SnapshotFilter) -> bool:
+    """The same of what a list shows of it."""
+    return _fits(choice, card.info.host, card.info.tags, card.info.paths)
+
+
+def _fits(
+    choice: SnapshotFilter, host: str, tags: tuple[str, ...], paths: tuple[bytes, ...]
+) -> bool:
+    if choice.hosts and host not in choice.hosts:
         return False
-    if choice.tags and not any(_has_tags(facts.tags, group) for group in choice.tags):
+    if choice.tags and not any(_has_tags(tags, group) for group in choice.tags):
         return False
-    paths = snapshot.root.paths if snapshot.root is not None else ()
     return all(path in paths for path in choice.paths)
 
 
@@ -48,43 +67,42 @@ def choose(
     return sorted(found.values(), key=in_time), problems
 
 
+def choose_cards(
+    repository: Repository, ids: Iterable[str], choice: SnapshotFilter
+) -> tuple[list[Card], dict[str, str]]:
+    """As `choose`, of what a list shows: what was opened before is not opened again."""
+    catalog = Catalog(repository)
+    everything, problems = catalog.live()
+    fitting = [card for card in everything if card_fits(card, choice)]
+    words = list(ids)
+    if not words:
+        return fitting, problems
+    by_run = {card.mark.run: card for card in everything}
+    found: dict[bytes, Card] = {}
+    for word in words:
+        if is_latest(word):
+            card = nth_latest(word, fitting)
+        else:
+            run = find_run(repository.ledger.state, word)
+            card = by_run.get(run) or catalog.open(run)
+        found[card.mark.run] = card
+    return sorted(found.values(), key=Card.order), problems
+
+
 def pick(repository: Repository, word: str, choice: SnapshotFilter) -> Snapshot:
     """The one snapshot that a word means; the filter narrows `latest`."""
-    if not word.startswith("latest"):
+    if not is_latest(word):
         return resolve(repository, word)
-    everything, _ = load_all(repository)
-    return resolve(repository, word, [item for item in everything if fits(item, choice)])
+    cards, _ = Catalog(repository).live()
+    card = nth_latest(word, [card for card in cards if card_fits(card, choice)])
+    try:
+        return load(repository, card.mark, card.time_ns)
+    except (DamageError, FormatError):  # since it was read last: it is none to choose from
+        everything, _ = load_all(repository)
+        return resolve(repository, word, [item for item in everything if fits(item, choice)])
 
 
 def describe(repository: Repository, snapshots: Iterable[Snapshot]) -> list[SnapshotInfo]:
     """What a list shows of these snapshots."""
-    state = repository.ledger.state
-    short = short_ids([names.base32(run) for run in state.counting()])
-    return [_info(repository, snapshot, short) for snapshot in snapshots]
-
-
-def _info(repository: Repository, snapshot: Snapshot, short: dict[str, str]) -> SnapshotInfo:
-    state = repository.ledger.state
-    facts, run = snapshot.facts, snapshot.mark.run
-    forgotten = state.forgotten.get(run)
-    return SnapshotInfo(
-        id=snapshot.id(),
-        short_id=short.get(snapshot.id(), snapshot.id()),
-        time_ns=facts.time_ns,
-        host=facts.host,
-        tags=facts.tags,
-        paths=snapshot.root.paths if snapshot.root is not None else (),
-        description=facts.description,
-        user=facts.user,
-        dataset=facts.data_set,
-        held=run in state.held,
-        incomplete=facts.incomplete or subtract(state.lost, facts.uses) != state.lost,
-        files=facts.counts.files,
-        dirs=facts.counts.directories,
-        size=facts.counts.bytes,
-        bytes_added=facts.counts.bytes_stored,
-        parent=names.base32(facts.previous.run) if facts.previous is not None else None,
-        replaces=names.base32(facts.replaces) if facts.replaces is not None else None,
-        forgotten_ns=forgotten.forgotten_ns if forgotten is not None else None,
-        counted_ns=snapshot.time_ns if snapshot.time_ns != facts.time_ns else None,
-    )
+    catalog = Catalog(repository)
+    return [catalog.card(snapshot).info for snapshot in snapshots]

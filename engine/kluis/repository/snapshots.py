@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from kluis.errors import DamageError, FormatError, NotFoundError, UsageError
 from kluis.format import crypt, envelope, names, snapshot
 from kluis.format.certificate import Certificate
@@ -13,6 +15,8 @@ from kluis.repository.keys import Session
 from kluis.repository.run import open_run_key, read_certificate
 from kluis.repository.small import read_or_none
 from kluis.repository.state import LedgerState, raised_times
+
+T = TypeVar("T")
 
 PREFIX_CHARACTERS = 4
 
@@ -105,6 +109,9 @@ def load_all(repository: Repository) -> tuple[list[Snapshot], dict[str, str]]:
 def short_ids(ids: list[str]) -> dict[str, str]:
     """For each id the shortest prefix, of 8 characters or more, that no other has."""
     ordered = sorted(ids)
+    heads = [whole[:8] for whole in ordered]
+    if len(set(heads)) == len(heads):  # as of any few thousand
+        return dict(zip(ordered, heads, strict=True))
     result = {}
     for i, whole in enumerate(ordered):
         length = 8
@@ -120,12 +127,17 @@ def resolve(repository: Repository, word: str, choice: list[Snapshot] | None = N
 
     `choice` narrows `latest` to some snapshots, oldest first.
     """
-    if word == "latest" or word.startswith("latest~"):
-        return _latest(repository, word, choice)
+    if is_latest(word):
+        return nth_latest(word, load_all(repository)[0] if choice is None else choice)
     state = repository.ledger.state
     run = find_run(state, word)
     times = raised_times(state, repository.surroundings.now())
     return load(repository, repository.ledger.require(run), times[run])
+
+
+def is_latest(word: str) -> bool:
+    """True for `latest` and `latest~1`, which name by time; all else is an id."""
+    return word == "latest" or word.startswith("latest~")
 
 
 def find_run(state: LedgerState, word: str) -> bytes:
@@ -147,12 +159,11 @@ def find_run(state: LedgerState, word: str) -> bytes:
     return matches[0]
 
 
-def _latest(repository: Repository, word: str, choice: list[Snapshot] | None) -> Snapshot:
+def nth_latest(word: str, choice: list[T]) -> T:
+    """What `latest~2` means of some snapshots, oldest first."""
     number = word.removeprefix("latest").removeprefix("~") or "0"
     if not number.isdecimal():
         raise UsageError(f"{word!r} names no snapshot: write latest, latest~1, latest~2, ...")
-    if choice is None:
-        choice = load_all(repository)[0]
     if int(number) >= len(choice):
         raise NotFoundError(
             f"there is no snapshot {word}: "

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-
 from kluis.format.crypt import DIGEST_BYTES
 from kluis.format.ledger import (
     AGENT,
@@ -30,6 +28,7 @@ from kluis.format.ledger import (
     Verified,
 )
 from kluis.format.usemap import FrameSet, merge
+from kluis.frozen import field, mutable, replace
 
 # Which events each role may sign; the owner may sign all.
 _ENTITLED: dict[int, tuple[type, ...]] = {
@@ -53,7 +52,7 @@ _ENTITLED: dict[int, tuple[type, ...]] = {
 NEVER_NS = -(1 << 63)  # before every time that a snapshot can claim
 
 
-@dataclass
+@mutable
 class LedgerState:
     """The store as its ledger describes it, after the record `head`."""
 

@@ -9,6 +9,7 @@ from blake3 import blake3
 
 from kluis.errors import DamageError, NotFoundError
 from kluis.format import tree
+from kluis.format.crypt import DIGEST_BYTES
 from kluis.format.frame import DATA, HASH_BYTES, TREE
 from kluis.format.snapshot import Root
 from kluis.format.tree import HOLE_RUN, Entry, Extent, Tree, decode_list, extent_length
@@ -27,6 +28,8 @@ from kluis.repository.reader import FrameReader
 
 ZEROS_BYTES = 1 << 20
 _ZEROS = bytes(ZEROS_BYTES)
+# What follows the hash in the digest of a stream that is one chunk.
+_NO_MORE = bytes(DIGEST_BYTES - HASH_BYTES)
 
 
 @frozen
@@ -48,7 +51,31 @@ class TreeReader:
         """The tree that lies at `content`; `DamageError` if it cannot be had whole."""
         if not content.extents:
             return Tree(())
-        return tree.decode(b"".join(self.stream(content, TREE)))
+        return tree.decode(self.data(content))
+
+    def data(self, content: Content) -> bytes:
+        """The same as stored, not decoded."""
+        return self._one_chunk(content) or b"".join(self.stream(content, TREE))
+
+    def _one_chunk(self, content: Content) -> bytes | None:
+        """A tree that is one chunk, as most are, in a fifth of the time of `stream`.
+
+        None for others, and for what is damaged, of which `stream` says how.
+        """
+        if content.listed or len(content.extents) != 1:
+            return None
+        run, n, offset, length = content.extents[0]
+        if run == HOLE_RUN:
+            return None
+        opened = self.frames.open(run, n)
+        place = opened.starts.get(offset)
+        if place is None or opened.chunks[place][1] != length:
+            return None
+        piece = opened.plain[offset : offset + length]
+        hash16 = blake3(piece, key=self.keys.hash_key(TREE)).digest(HASH_BYTES)
+        if hash16 != opened.chunks[place][0] or hash16 + _NO_MORE != content.digest:
+            return None
+        return bytes(piece)
 
     def root(self, root: Root) -> Tree:
         """The tree of `/`."""

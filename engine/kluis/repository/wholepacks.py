@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
-
-from blake3 import blake3
 
 from kluis.errors import DamageError, FormatError
 from kluis.events import Cancel
 from kluis.format import crypt, frame, pack
-from kluis.format.frame import HASH_BYTES, FrameEntry
+from kluis.format.frame import FrameEntry
 from kluis.format.segment import PackPlace
-from kluis.repository.content import ChunkKeys, chunk_keys
+from kluis.repository.content import ChunkKeys, check_chunks, chunk_keys
 from kluis.repository.packer import groups_of
-from kluis.repository.packs import OpenPack, PackDirectories, RunKeys, chunk_list
+from kluis.repository.packs import OpenPack, PackDirectories, RunKeys, plain_list
 
 
 class InsideError(FormatError):
@@ -27,6 +26,8 @@ class PackOpener:
 
     directories: PackDirectories
     cancel: Cancel
+    # Told of each frame that is whole: its pack's domain, its entry, its chunk list.
+    whole: Callable[[bytes, FrameEntry, bytes], None]
     # Two threads may both miss a key: each then computes the same one.
     _run_keys: RunKeys = field(default_factory=RunKeys)
     _chunk_keys: dict[bytes, ChunkKeys] = field(default_factory=dict)
@@ -43,24 +44,21 @@ class PackOpener:
             opened = self.directories.offer(name, data)
             _check_place(opened, place)
             tail = opened.trailer.directory_offset + opened.trailer.directory_bytes
-            pack.check_padding(data[tail : -pack.TRAILER_BYTES])
             view = memoryview(data)
+            pack.check_padding(bytes(view[tail : -pack.TRAILER_BYTES]))
             for number, entry in enumerate(opened.entries):
                 self.cancel.check()
                 start, at = opened.offsets[number], opened.list_offsets[number]
                 sealed = bytes(view[at : at + entry.list_bytes])
-                chunks = chunk_list(opened, number, sealed)
-                self._frame(opened, entry, view[start : start + entry.stored_bytes], chunks)
+                listed = plain_list(opened, number, sealed)
+                self._frame(opened, entry, view[start : start + entry.stored_bytes], listed)
+                self.whole(opened.head.domain, entry, listed)
         except DamageError as error:
             raise InsideError(f"{name} holds what kluis did not store there: {error}") from error
         return len(opened.entries)
 
     def _frame(
-        self,
-        opened: OpenPack,
-        entry: FrameEntry,
-        stored: memoryview,
-        chunks: list[tuple[bytes, int]],
+        self, opened: OpenPack, entry: FrameEntry, stored: memoryview, listed: bytes
     ) -> None:
         if crypt.digest(stored) != entry.digest:
             raise FormatError("a frame is not the one that was signed")
@@ -69,8 +67,9 @@ class PackOpener:
         key = self._run_keys.of(opened, entry.run)
         payload = crypt.unseal_large(key, stored, place, "a frame")
         plain = frame.expand_frame(payload, entry.compression, entry.plain_bytes)
+        chunks = frame.decode_chunks(listed, entry.plain_bytes)
         with self._hashing:
-            _check_chunks(plain, chunks, self._keys(opened).hash_key(entry.kind))
+            check_chunks(plain, chunks, self._keys(opened).hash_key(entry.kind))
 
     def _keys(self, opened: OpenPack) -> ChunkKeys:
         keys = self._chunk_keys.get(opened.head.domain)
@@ -84,12 +83,3 @@ def _check_place(opened: OpenPack, place: PackPlace) -> None:
     same = opened.head.frames_offset() == place.frames_offset
     if not same or groups_of(opened.entries) != place.groups:
         raise FormatError("its segment lists other frames, or has them elsewhere")
-
-
-def _check_chunks(plain: bytes, chunks: list[tuple[bytes, int]], key: bytes) -> None:
-    view, position = memoryview(plain), 0
-    for hash16, length in chunks:
-        end = position + length
-        if blake3(view[position:end], key=key).digest(HASH_BYTES) != hash16:
-            raise FormatError("a chunk is not what its list says")
-        position = end

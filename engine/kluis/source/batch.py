@@ -59,16 +59,34 @@ class SmallBatch:
 
     def write(self, folder: OpenFolder, data: bytes | bytearray | memoryview) -> list[SmallFailure]:
         """Creates them; returns the failures, of metadata too."""
-        names, entries = b"".join(self.names), b"".join(self._entries)
-        results = scatter.write_small(folder.descriptor, names, entries, data)
-        failures = []
-        for name, (number, step) in zip(self.names, _RESULT.iter_unpack(results), strict=True):
-            created = not number or step >= _FIRST_STEP_AFTER_CONTENT
-            if number:
-                failures.append(SmallFailure(name, scatter.STEPS[step], number, created))
-            if created and folder.passes_on:
-                _without_acl(folder.descriptor, name)
-        return failures
+        return write_packed(folder, b"".join(self.names), b"".join(self._entries), data)
+
+
+def write_packed(
+    folder: OpenFolder, names: bytes, entries: bytes, data: bytes | bytearray | memoryview
+) -> list[SmallFailure]:
+    """Creates files from SMALL_FORMAT, their names back to back; the failures, of metadata too."""
+    results = scatter.write_small(folder.descriptor, names, entries, data)
+    if results.count(0) == len(results) and not folder.passes_on:
+        return []
+    failures, at = [], 0
+    for (size, *_), (number, step) in zip(
+        _ENTRY.iter_unpack(entries), _RESULT.iter_unpack(results), strict=True
+    ):
+        name = names[at : at + size]
+        at += size
+        created = not number or step >= _FIRST_STEP_AFTER_CONTENT
+        if number:
+            failures.append(SmallFailure(name, scatter.STEPS[step], number, created))
+        if created and folder.passes_on:
+            _without_acl(folder.descriptor, name)
+    return failures
+
+
+def first_of(names: bytes, entries: bytes) -> tuple[bytes, int]:
+    """Name and mode of the first of such files."""
+    size, _, mode, *_ = _ENTRY.unpack_from(entries)
+    return names[:size], mode
 
 
 def _without_acl(folder: int, name: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import stat
 from collections import OrderedDict
 from typing import NamedTuple
@@ -14,13 +15,17 @@ from kluis.source import records as listing
 from kluis.source.metadata import ACL_DEFAULT
 from kluis.source.paths import NAME_LIMIT_BYTES
 
-OPEN_FOLDERS = 24
-"""Descriptors of folders that stay open: a walk comes back to the same few."""
+LEAST_OPEN_FOLDERS = 24
+MOST_OPEN_FOLDERS = 288
+OTHER_DESCRIPTORS = 128
+"""What else a command has open at a time, files of a target among it."""
 
 _OPEN_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LOOK_UP_FLAGS = _OPEN_FLAGS | os.O_PATH
 _CALL_LIMIT_BYTES = 4000
 """The kernel takes paths of up to 4,095 bytes; a deeper folder is opened in several calls."""
+_NEAR_LEVELS = 8
+"""So far up it costs less to ask for each folder than to go through those that are open."""
 _NOT_HERE = (errno.ENOSYS, errno.EPERM)
 OWNER_MAY_ALL = 0o700
 
@@ -81,10 +86,12 @@ def open_to_change(name: bytes, folder: int) -> int:
     Root may do so in any case.
     """
     descriptor = open_below(folder, name)
+    if os.geteuid() == 0:
+        return descriptor
     try:
         status = os.fstat(descriptor)
         complete = status.st_mode & OWNER_MAY_ALL == OWNER_MAY_ALL
-        if complete or status.st_uid != os.geteuid() or os.geteuid() == 0:
+        if complete or status.st_uid != os.geteuid():
             return descriptor
         address = b"/proc/self/fd/%d" % descriptor
         os.chmod(address, (status.st_mode & 0o7777) | OWNER_MAY_ALL)
@@ -140,12 +147,23 @@ class OpenFolder:
     passes_on: bool
 
 
-def _opened(descriptor: int) -> OpenFolder:
+def open_folders() -> int:
+    """How many descriptors of folders stay open: a walk comes back to the same few.
+
+    A third of those that the process may still have; more are opened as needed, one after the
+    other.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return MOST_OPEN_FOLDERS
+    return max(LEAST_OPEN_FOLDERS, min(MOST_OPEN_FOLDERS, (limit - OTHER_DESCRIPTORS) // 3))
+
+
+def _passes_on(descriptor: int) -> bool:
     try:
-        passes_on = bool(os.getxattr(descriptor, ACL_DEFAULT))
+        return bool(os.getxattr(descriptor, ACL_DEFAULT))
     except OSError:
-        passes_on = False
-    return OpenFolder(descriptor, mark_at(descriptor), passes_on)
+        return False
 
 
 class Folders:
@@ -156,8 +174,9 @@ class Folders:
     """
 
     def __init__(self, root: int) -> None:
-        self._root = _opened(root)
+        self._root = OpenFolder(root, mark_at(root), _passes_on(root))
         self._open: OrderedDict[bytes, OpenFolder] = OrderedDict()
+        self._limit = open_folders()
 
     def close(self) -> None:
         """Closes every descriptor."""
@@ -176,16 +195,25 @@ class Folders:
         self._open.move_to_end(path)
         return found
 
-    def keep(self, path: bytes, descriptor: int) -> OpenFolder:
-        """Takes over the descriptor of `path`, which the caller has opened below its parent."""
+    def known(self, path: bytes) -> OpenFolder | None:
+        """The folder, if it is open."""
+        return self._open.get(path) if path else self._root
+
+    def keep(self, path: bytes, descriptor: int, plain: bool = False) -> OpenFolder:
+        """Takes over the descriptor of `path`, which the caller has opened below its parent.
+
+        `plain`: he made it, without a default ACL.
+        """
         try:
-            opened = _opened(descriptor)
+            opened = OpenFolder(
+                descriptor, mark_at(descriptor), not plain and _passes_on(descriptor)
+            )
         except BaseException:
             os.close(descriptor)
             raise
         self.forget(path)
         self._open[path] = opened
-        if len(self._open) > OPEN_FOLDERS:
+        if len(self._open) > self._limit:
             _, oldest = self._open.popitem(last=False)
             os.close(oldest.descriptor)
         return opened
@@ -207,10 +235,8 @@ class Folders:
         Half the way, three quarters, seven eighths ... stay open too: so neither a walk
         down nor one back up pays for the depth at every step.
         """
-        above, above_path = self._root, b""
-        for known, folder in self._open.items():
-            if len(known) > len(above_path) and path.startswith(known + b"/"):
-                above, above_path = folder, known
+        above_path = self._nearest(path)
+        above = self._open.get(above_path, self._root)
         if above_path:
             self._open.move_to_end(above_path)
         names = path[len(above_path) + (1 if above_path else 0) :].split(b"/")
@@ -223,6 +249,16 @@ class Folders:
             at = self.keep(above_path + b"/" + part if above_path else part, descriptor).descriptor
             start = stop
         raise AssertionError("the last stop is the end")
+
+    def _nearest(self, path: bytes) -> bytes:
+        """The nearest folder above that is open; `b""` for the root."""
+        at = path
+        for _ in range(_NEAR_LEVELS):
+            at = at.rpartition(b"/")[0]
+            if not at or at in self._open:
+                return at
+        above = (known for known in self._open if path.startswith(known + b"/"))
+        return max(above, key=len, default=b"")
 
 
 def _stops(count: int) -> list[int]:

@@ -6,7 +6,8 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable, Mapping
+import struct
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
 
 from kluis._native import scatter
@@ -29,6 +30,8 @@ FINAL_FLAGS = FLAG_IMMUTABLE | FLAG_APPEND
 """Flags after which nothing else can be set, and no link be made."""
 NOT_KEPT = "permissions"
 """What `failed` is called with where a mode was set, without an error, and is another."""
+_PAIR = struct.Struct("=II")
+_ENTRY = struct.Struct(scatter.SMALL_FORMAT)
 _OURS = (b"user.", b"trusted.", ACL_ACCESS, ACL_DEFAULT, CAPABILITY)
 """xattrs that are removed where the snapshot has none; the rest is the system's (SELinux)."""
 
@@ -46,6 +49,14 @@ class Metadata:
     xattrs: Mapping[bytes, bytes] = field(default_factory=dict)
     attributes: int = 0
     """chattr flags."""
+
+
+def packed(wanted: Metadata) -> bytes:
+    """Owner, permissions and time for `scatter.finish` and `make_link`."""
+    return _ENTRY.pack(
+        0, 0, wanted.mode & PERMISSION_BITS, 0, 0, wanted.mtime_s, wanted.mtime_ns,
+        wanted.uid, wanted.gid, scatter.SMALL_CHOWN,
+    )  # fmt: skip
 
 
 @frozen
@@ -66,6 +77,14 @@ class Owners:
         name = self.groups.get(number)
         local = names.group_number(name) if name else None
         return number if local is None else local
+
+    def moved(self) -> tuple[bytes, bytes]:
+        """Users and groups whose numbers are others here: pairs of u32, ascending by the first."""
+        return _pairs(self.users, self.uid), _pairs(self.groups, self.gid)
+
+
+def _pairs(numbers: Iterable[int], here: Callable[[int], int]) -> bytes:
+    return b"".join(_PAIR.pack(n, here(n)) for n in sorted(numbers) if here(n) != n)
 
 
 @frozen

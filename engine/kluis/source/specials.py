@@ -73,12 +73,16 @@ class Modes:
             self._told.add(device)
             self._report(Problem(self._target, "mode", errno.EOPNOTSUPP, NOT_KEPT))
 
+    def unknown(self, device: int) -> bool:
+        """Whether it is not known yet what that file system does."""
+        return device not in self._told and len(self._seen.get(device, ())) < 2
+
     def look(self, folder: OpenFolder, name: bytes, mode: int) -> None:
         """Looks at a file that was made just now, until two modes have proved to be kept."""
         device = folder.mark.dev
-        seen = self._seen.setdefault(device, set())
-        if device in self._told or len(seen) > 1:
+        if not self.unknown(device):
             return
+        seen = self._seen.setdefault(device, set())
         try:
             actual = listing.unpack(scan.stat_entry(folder.descriptor, name)).mode
         except OSError:

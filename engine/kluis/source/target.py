@@ -21,7 +21,8 @@ from kluis._native import scan, scatter
 from kluis.frozen import frozen
 from kluis.source import records as listing
 from kluis.source import setting
-from kluis.source.batch import SmallBatch, SmallFailure
+from kluis.source.batch import SmallBatch, SmallFailure, first_of, write_packed
+from kluis.source.finishing import Finisher
 from kluis.source.folders import (
     Folders,
     checked_name,
@@ -33,15 +34,14 @@ from kluis.source.folders import (
     stale,
 )
 from kluis.source.folding import Folding, is_alias
-from kluis.source.metadata import ACL_DEFAULT, FLAG_NOCOW, Failed
-from kluis.source.openat import FILE_FLAGS, PATH_FLAGS
+from kluis.source.metadata import ACL_DEFAULT, FLAG_NOCOW
 from kluis.source.openfiles import OpenFiles, Placed
 from kluis.source.paths import absolute, joined
 from kluis.source.problem import Problem, Report
 from kluis.source.read import File, open_file
 from kluis.source.removing import remove
-from kluis.source.setting import Metadata, Owners, Place
-from kluis.source.specials import Modes, make_node, needs_privilege, refusal
+from kluis.source.setting import Metadata, Owners
+from kluis.source.specials import make_node, needs_privilege, refusal
 from kluis.source.targetroot import is_unfinished, open_root
 
 __all__ = ["Metadata", "Owners", "Placed", "SmallBatch", "Target", "TargetOptions"]
@@ -80,8 +80,7 @@ class Target:
         self._files = OpenFiles(self._folders)
         self._folding = Folding()
         self._folding.learn_from_path(self.path, self._folders.get(b"").mark.dev)
-        self._modes = Modes(self.path, report)
-        self._final_flags: list[tuple[Placed, int]] = []
+        self._finisher = Finisher(self.path, self._folders, options.privileged, report)
 
     def __enter__(self) -> Self:
         return self
@@ -101,17 +100,7 @@ class Target:
 
     def complete(self) -> None:
         """Sets the flags that forbid every further change (`chattr +i`, `+a`)."""
-        for placed, attributes in self._final_flags:
-            try:
-                descriptor = self._reopen(placed)
-            except OSError as failure:
-                self._problem(placed, "flags", failure)
-                continue
-            try:
-                setting.set_final_flags(descriptor, attributes, self._failed(placed))
-            finally:
-                os.close(descriptor)
-        self._final_flags.clear()
+        self._finisher.complete()
 
     # What is there.
 
@@ -171,7 +160,7 @@ class Target:
         if fresh and above.passes_on:
             os.removexattr(descriptor, ACL_DEFAULT)
         self._folding.learn(above.descriptor, above.mark.dev, name)
-        kept = self._folders.keep(path, descriptor)
+        kept = self._folders.keep(path, descriptor, plain=fresh)
         return Placed(parent, name, kept.mark, fresh and not above.passes_on)
 
     def folder_at(self, path: bytes) -> Placed:
@@ -199,7 +188,7 @@ class Target:
             try:
                 scatter.set_flags(descriptor, scatter.get_flags(descriptor) | FLAG_NOCOW)
             except OSError as failure:
-                self._problem(placed, "flags", failure)
+                self._finisher.problem(placed, "flags", failure)
         return placed
 
     def reuse_file(self, folder: bytes, name: bytes) -> Placed:
@@ -233,7 +222,6 @@ class Target:
         Returns those that could not be created; what could not be set is reported.
         """
         above = self._folders.get(folder)
-        failures = []
         in_the_way: dict[bytes, int] = {}  # creating it will fail then, for that reason
         for name in batch.names if replace else ():
             try:
@@ -244,14 +232,34 @@ class Target:
             self._report(needs_privilege(self._path_of(folder, name), "setuid"))
         results = batch.write(above, data)
         if batch.names and not results:
-            self._modes.look(above, batch.names[0], batch.modes[0])
+            self._finisher.modes.look(above, batch.names[0], batch.modes[0])
+        return [
+            failure._replace(errno=in_the_way.get(failure.name, failure.errno))
+            for failure in self._not_created(folder, results)
+        ]
+
+    def write_files(
+        self, folder: bytes, names: bytes, entries: bytes, data: bytes | bytearray | memoryview
+    ) -> list[SmallFailure]:
+        """The same for files that are new, from SMALL_FORMAT of `scatter`; names back to back.
+
+        None of them may have a mode that needs `privileged` where that is not given.
+        """
+        above = self._folders.get(folder)
+        results = write_packed(above, names, entries, data)
+        if not results and self._finisher.modes.unknown(above.mark.dev):
+            self._finisher.modes.look(above, *first_of(names, entries))
+        return self._not_created(folder, results)
+
+    def _not_created(self, folder: bytes, results: list[SmallFailure]) -> list[SmallFailure]:
+        """Those that are not there; what could not be set of the others is reported."""
+        failures = []
         for failure in results:
             if failure.created:
                 path = self._path_of(folder, failure.name)
                 self._report(Problem(path, failure.step, failure.errno))
             else:
-                reason = in_the_way.get(failure.name, failure.errno)
-                failures.append(failure._replace(errno=reason))
+                failures.append(failure)
         return failures
 
     # Everything else.
@@ -262,7 +270,15 @@ class Target:
         """A symlink with its metadata; nothing is ever looked up through it."""
         above = self._cleared(folder, name, replace)
         os.symlink(points_to, name, dir_fd=above)
-        return self._finish_new(folder, name, stat.S_IFLNK, wanted)
+        return self._finisher.new(folder, name, stat.S_IFLNK, wanted)
+
+    def make_plain_link(
+        self, folder: bytes, name: bytes, points_to: bytes, wanted: Metadata
+    ) -> None:
+        """A new symlink with owner and time; what cannot be set is reported."""
+        above = self._folders.get(folder).descriptor
+        if not scatter.make_link(above, checked_name(name), points_to, setting.packed(wanted)):
+            self._finisher.new(folder, name, stat.S_IFLNK, wanted)
 
     def make_special(
         self, folder: bytes, name: bytes, wanted: Metadata, device: int, replace: bool
@@ -279,7 +295,7 @@ class Target:
             return None
         above = self._cleared(folder, name, replace)
         make_node(above, name, kind | _OWNER_ONLY_FILE, device)
-        return self._finish_new(folder, name, kind, wanted)
+        return self._finisher.new(folder, name, kind, wanted)
 
     def make_hard_link(self, first: Placed, folder: bytes, name: bytes, replace: bool) -> None:
         """Another name for an object that was placed; OSError(ESTALE) if that is not there now."""
@@ -304,13 +320,11 @@ class Target:
         Call it when nothing more is written into it. OSError if the content was lost on
         the way to the disk, or if something else has that name now (ESTALE).
         """
-        descriptor = self._files.taken(placed)
-        if descriptor is None:
-            descriptor = self._reopen(placed)
-        try:
-            self._apply(placed, descriptor, wanted)
-        finally:
-            os.close(descriptor)
+        self._finisher.file(placed, self._files.taken(placed), wanted)
+
+    def finish_folder(self, placed: Placed, wanted: Metadata) -> None:
+        """The same for a folder; one that is still open is not opened again."""
+        self._finisher.folder(placed, wanted)
 
     def remove(self, folder: bytes, name: bytes) -> bool:
         """Whether the entry, with all below it, is gone; what cannot be removed is reported.
@@ -333,22 +347,6 @@ class Target:
     def _path_of(self, folder: bytes, name: bytes = b"") -> bytes:
         return joined(joined(self.path, folder), name)
 
-    def _problem(self, placed: Placed, operation: str, failure: OSError) -> None:
-        path = joined(self.path, placed.path)
-        self._report(Problem(path, operation, failure.errno or errno.EIO))
-
-    def _failed(self, placed: Placed) -> Failed:
-        def failed(operation: str, number: int) -> None:
-            path = joined(self.path, placed.path)
-            if operation == setting.NOT_KEPT:
-                self._modes.not_kept(placed.mark.dev)
-            elif operation == "setuid":
-                self._report(needs_privilege(path, operation))
-            else:
-                self._report(Problem(path, operation, number))
-
-        return failed
-
     def _cleared(self, folder: bytes, name: bytes, replace: bool) -> int:
         """The descriptor of the folder, in which `name` is free if `replace` could free it."""
         above = self._folders.get(folder).descriptor
@@ -356,37 +354,3 @@ class Target:
         if replace:
             make_way(name, above)
         return above
-
-    def _finish_new(self, folder: bytes, name: bytes, kind: int, wanted: Metadata) -> Placed:
-        """Sets the metadata of what was made just now and can be opened as a place only."""
-        above = self._folders.get(folder)
-        place = os.open(name, PATH_FLAGS, dir_fd=above.descriptor)
-        try:
-            status = os.fstat(place)
-            if stat.S_IFMT(status.st_mode) != kind or status.st_nlink != 1:
-                raise stale()
-            placed = Placed(folder, name, mark_at(place), fresh=not above.passes_on)
-            self._apply(placed, place, wanted)
-        finally:
-            os.close(place)
-        return placed
-
-    def _reopen(self, placed: Placed) -> int:
-        """A new descriptor of a file or folder; OSError(ESTALE) if it is another object now."""
-        above = self._folders.get(placed.folder).descriptor
-        if not placed.name:
-            return os.dup(above)
-        descriptor = os.open(checked_name(placed.name), FILE_FLAGS, dir_fd=above)
-        try:
-            if mark_at(descriptor) != placed.mark:
-                raise stale()
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return descriptor
-
-    def _apply(self, placed: Placed, descriptor: int, wanted: Metadata) -> None:
-        place = Place(descriptor, os.fstat(descriptor), placed.fresh)
-        setting.apply(place, wanted, self._options.privileged, self._failed(placed))
-        if wanted.attributes & setting.FINAL_FLAGS:
-            self._final_flags.append((placed, wanted.attributes))

@@ -47,8 +47,16 @@ def is_name(name: str) -> bool:
     if len(name) > MAX_NAME_CHARACTERS:
         return False
     *folders, last = name.split("/")
-    parts = folders if last == README else [*folders, last]
-    return all(len(part) <= MAX_PART_CHARACTERS + 18 and _PART.fullmatch(part) for part in parts)
+    return is_last(last) and all(map(_is_part, folders))
+
+
+def is_last(part: str) -> bool:
+    """Whether the name of an object or a leftover can end with this part."""
+    return part == README or _is_part(part)
+
+
+def _is_part(part: str) -> bool:
+    return len(part) <= MAX_PART_CHARACTERS + 18 and _PART.fullmatch(part) is not None
 
 
 def check_name(name: str) -> str:
@@ -150,6 +158,10 @@ class Storage(ABC):
         A folder that does not exist is empty. What is there during the whole call is listed;
         what comes or goes meanwhile may be. Neither leftovers nor the lock are objects.
         """
+
+    def names(self, prefix: str) -> Iterator[str]:
+        """The names that `list` gives, where that is cheaper: no object is asked for its size."""
+        return (name for name, _ in self.list(prefix))
 
     @abstractmethod
     def leftovers(self, prefix: str) -> Iterator[tuple[str, int]]:

@@ -76,8 +76,8 @@ class Between(Calls):
     def fstat(self, fd: int) -> os.stat_result:
         return self.around("fstat", lambda: self.inner.fstat(fd))
 
-    def entries(self, fd: int) -> list[tuple[str, os.stat_result]]:
-        return self.around("entries", lambda: self.inner.entries(fd))
+    def entries(self, fd: int, sizes: bool = True) -> list[tuple[str, int, int]]:
+        return self.around("entries", lambda: self.inner.entries(fd, sizes))
 
     def names(self, fd: int) -> list[tuple[str, bool]]:
         return self.around("names", lambda: self.inner.names(fd))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 
 from kluis._native import scatter
 from kluis.storage.base import Buffer
@@ -78,15 +79,21 @@ class Calls:
     def fstat(self, fd: int) -> os.stat_result:
         return os.fstat(fd)
 
-    def entries(self, fd: int) -> list[tuple[str, os.stat_result]]:
-        """Name and status of all in a folder, sorted; what goes away meanwhile is left out."""
+    def entries(self, fd: int, sizes: bool = True) -> list[tuple[str, int, int]]:
+        """Name, mode and size of all in a folder, sorted; what goes away meanwhile is left out.
+
+        Without `sizes` no file is asked: the mode is that of the kind alone, the size nought.
+        """
         found = []
         with os.scandir(fd) as scan:
+            if not sizes:
+                return sorted([(entry.name, _kind(entry), 0) for entry in scan])
             for entry in scan:
                 try:
-                    found.append((entry.name, entry.stat(follow_symlinks=False)))
+                    status = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:
                     continue
+                found.append((entry.name, status.st_mode, status.st_size))
         return sorted(found)
 
     def names(self, fd: int) -> list[tuple[str, bool]]:
@@ -147,3 +154,10 @@ def _is_fuse(number: bytes) -> bool:
     except OSError:
         pass
     return False
+
+
+def _kind(entry: os.DirEntry[str]) -> int:
+    """What the folder says that it is, as a mode."""
+    if entry.is_file(follow_symlinks=False):
+        return stat.S_IFREG
+    return stat.S_IFDIR if entry.is_dir(follow_symlinks=False) else 0

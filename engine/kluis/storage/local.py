@@ -20,12 +20,14 @@ from kluis.storage import explain
 from kluis.storage.base import (
     LEFTOVER_ENDING,
     LOCK,
+    MAX_NAME_CHARACTERS,
     MAX_OBJECT_BYTES,
     Buffer,
     Storage,
     check_folder,
     check_name,
     check_range,
+    is_last,
     is_leftover,
     is_name,
     wanted_by,
@@ -172,6 +174,10 @@ class LocalStorage(Storage):
             if size is not None and not is_leftover(name):
                 yield name, size
 
+    def names(self, prefix: str) -> Iterator[str]:
+        listed = self._walk(check_folder(prefix), sizes=False)
+        return (name for name, size in listed if size is not None and not is_leftover(name))
+
     def leftovers(self, prefix: str) -> Iterator[tuple[str, int]]:
         for name, size in self._walk(check_folder(prefix)):
             if size is not None and is_leftover(name):
@@ -288,25 +294,26 @@ class LocalStorage(Storage):
             have += len(data)
         return b"".join(parts)
 
-    def _walk(self, folder: str) -> Iterator[tuple[str, int | None]]:
+    def _walk(self, folder: str, sizes: bool = True) -> Iterator[tuple[str, int | None]]:
         """Each file below a folder and its size, folder by folder; None for what is a stray."""
         pending = [folder]
         while pending:
             where = pending.pop()
             try:
                 with self._doing("list", where), self._folders.opened(where) as at:
-                    entries = self._calls.entries(at)
+                    entries = self._calls.entries(at, sizes)
             except NotFoundError:
                 continue
-            for last, status in entries:
+            for last, mode, size in entries:
                 name = f"{where}/{last}" if where else last
-                kind = stat.S_IFMT(status.st_mode)
-                if not is_name(name) or kind not in (stat.S_IFDIR, stat.S_IFREG):
+                kind = stat.S_IFMT(mode)
+                long = len(name) > MAX_NAME_CHARACTERS
+                if long or not is_last(last) or kind not in (stat.S_IFDIR, stat.S_IFREG):
                     yield name, None
                 elif kind == stat.S_IFDIR:
                     pending.append(name)
                 elif name != LOCK:
-                    yield name, status.st_size
+                    yield name, size
 
     def _fill(
         self, fd: int, last: str, at: int, parts: Sequence[Buffer], then: Then | None = None

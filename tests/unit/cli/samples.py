@@ -47,6 +47,24 @@ PROBLEM = Problem(b"/a/\xff", "read", "Permission denied")
 DAMAGE = Damage("packs/a/b", "one byte differs", "one file is lost", (b"/a/\xff",), "kluis repair")
 PLAN = results.PrunePlan(bytes_total=9, bytes_freed=4, snapshots_waiting=("4f2a",))
 PRUNE = results.PruneResult(plan=PLAN, dry_run=True, warnings=("a clock is ahead",))
+SPAN = results.Span(1.0, 2.0, 3.0)
+BENCH = results.BenchResult(
+    (
+        results.Measurement("cut", 64, 0.1, 0.1, "<b>&", (0.1, 0.2)),
+        results.Measurement("fsync", 64, 0.1, latencies=(0.01, 0.09)),
+        results.Measurement("passphrase", 0, 0.1, rounds=(0.1, 0.3)),
+    ),
+    (
+        results.Estimate(
+            "full restore", SPAN, (results.BenchStage("a <disk>", SPAN, 9),), "a <disk>"
+        ),
+    ),
+    9,
+    ("a \udcff name",),
+    1,
+    "missed",
+    ("a faster one",),
+)
 
 SHOWN: dict[str, Callable[[Output], object]] = {
     "init": lambda out: init.show(results.InitResult("/r", "v" * 64, "s" * 64), out),
@@ -57,7 +75,14 @@ SHOWN: dict[str, Callable[[Output], object]] = {
     "snapshots": lambda out: snapshots.show(
         results.SnapshotsResult((SnapshotGroup((SNAPSHOT,), host="h"),), ("w",), (DAMAGE,)), out
     ),
-    "ls": lambda out: ls.show(results.LsResult(SNAPSHOT, iter([LINK, FILE, DEVICE])), out),
+    "ls": lambda out: ls.show(
+        results.LsResult(
+            SNAPSHOT,
+            iter([LINK, FILE, DEVICE]),
+            paths=iter([LINK.path, FILE.path, DEVICE.path]),
+        ),
+        out,
+    ),
     "find": lambda out: find.show(
         results.FindResult(iter([FoundEntry(SNAPSHOT, LINK, "pack"), FoundEntry(SNAPSHOT, FILE)])),
         out,
@@ -124,9 +149,7 @@ SHOWN: dict[str, Callable[[Output], object]] = {
         results.KeysResult((KeyInfo("1", current=True), KeyInfo("2", created_ns=4))), out
     ),
     "cache clear": lambda out: cache_command.show(results.CacheClearResult((b"/c\xff",), 5), out),
-    "bench": lambda out: bench.show(
-        results.BenchResult((results.Measurement("cut", 64, 0.1, 0.1),)), out
-    ),
+    "bench": lambda out: bench.show(BENCH, out),
     "errors": lambda out: out.error(PasswordError("wrong passphrase")),
 }
 

@@ -140,7 +140,7 @@ sys.meta_path.insert(0, Finder())
 from kluis_cli.start import main
 sys.exit(main())
 """
-LOADED = ("kluis_cli.main", "kluis.errors", "kluis_cli.output", "kluis_cli.parser", "tomllib")
+LOADED = ("kluis_cli.main", "kluis.errors", "kluis_cli.output", "kluis_cli.parser", "argparse")
 
 
 @pytest.mark.parametrize("module", LOADED)

@@ -202,7 +202,8 @@ def test_backup_from_a_command() -> None:
         "restore latest",
         "restore latest --target /t --in-place",
         "restore :/a --target /t",
-        "bench frobnicate",
+        "bench --only frobnicate",
+        "bench --only ,",
     ],
 )
 def test_what_is_incomplete_or_contradicts_itself_is_refused(words: str) -> None:
@@ -365,7 +366,10 @@ def test_the_other_verbs() -> None:
     assert dump.path_of(parse("dump", "latest:/a", "b")) == ("latest", b"/a/b")
     assert dump.path_of(parse("dump", "latest:/a")) == ("latest", b"/a")
     assert dump.path_of(parse("dump", "latest")) == ("latest", b"/")
-    assert bench.options(parse("bench", "hash", "cut", "--size", "1M")).parts == ("cut", "hash")
+    assert bench.options(parse("bench", "--only", "hash,cut", "--size", "1M")).parts == (
+        "cut",
+        "hash",
+    )
 
 
 def test_every_verb_has_help_with_examples_that_parse() -> None:

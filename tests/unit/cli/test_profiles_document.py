@@ -53,9 +53,9 @@ def test_the_document_has_every_key_and_every_place() -> None:
     for key in (*keys, "paths", *HOOK_KEYS):
         assert f"`{key}`" in DOCUMENT
     (place,) = profiles.files({"KLUIS_PROFILES": "/x"})
-    assert place == Path("/x")
+    assert place == "/x"
     for place in profiles.files({}):
-        assert str(place).replace(str(Path.home()), "~") in DOCUMENT
+        assert place.replace(str(Path.home()), "~") in DOCUMENT
 
 
 def test_the_help_shows_a_profile_that_works(

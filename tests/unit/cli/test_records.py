@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+import sys
 
 import pytest
 from hypothesis import given
@@ -99,3 +101,16 @@ def test_columns_are_as_wide_as_they_have_to_be() -> None:
         "4f2a91  a",
         "b       c\\n",
     ]
+
+
+@given(st.text(st.characters()))
+def test_text_that_python_calls_printable_holds_nothing_to_escape(text: str) -> None:
+    """The quick way past the pattern is never a way around it."""
+    if text.isprintable():
+        assert re.search(records._CONTROL, text) is None
+
+
+def test_every_letter_that_has_to_be_escaped_is_one_that_python_does_not_print() -> None:
+    escaped = [chr(n) for n in range(sys.maxunicode + 1) if re.match(records._CONTROL, chr(n))]
+    assert escaped
+    assert not any(letter.isprintable() for letter in escaped)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+from collections.abc import Iterator
 
 import pytest
 
@@ -18,7 +19,7 @@ from kluis.results import (
 )
 from kluis.source.problem import CHANGED_MEANWHILE, reason_of
 from kluis_cli.commands import backup, ls, restore, snapshots, verify
-from kluis_cli.output import Output
+from kluis_cli.output import LINES_AT_ONCE, Output
 from kluis_cli.terminal import Reporter
 from tests.unit.cli.samples import DAMAGE, FILE, LINK, PROBLEM, SHOWN, SNAPSHOT
 
@@ -50,7 +51,9 @@ def test_no_text_holds_a_control_character(name: str) -> None:
 
 def test_ls_prints_whole_paths_as_their_bytes() -> None:
     streams = Streams()
-    ls.show(LsResult(SNAPSHOT, iter([FILE, LINK])), streams.output)
+    entries = [FILE, LINK]
+    paths = iter([entry.path for entry in entries])
+    ls.show(LsResult(SNAPSHOT, iter(entries), paths=paths), streams.output)
     assert streams.out == "/a/b\n/a/\udcff\n"
 
 
@@ -152,15 +155,15 @@ def test_a_reader_that_went_away_ends_a_listing_without_a_word() -> None:
     output = Output(Broken(errno.EPIPE), stderr, as_json=False, verbosity=0)
     taken = []
 
-    def entries() -> object:
+    def paths() -> Iterator[bytes]:
         for number in range(1000):
             taken.append(number)
-            yield FILE
+            yield FILE.path
 
-    ls.show(LsResult(SNAPSHOT, entries()), output)  # type: ignore[arg-type]
+    ls.show(LsResult(SNAPSHOT, iter([]), paths=paths()), output)
     assert output.closed
     assert output.failure == ""
-    assert len(taken) == 2
+    assert len(taken) == LINES_AT_ONCE
     assert stderr.getvalue() == b""
 
 

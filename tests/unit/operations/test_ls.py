@@ -27,7 +27,9 @@ EVERYTHING = [
 
 def paths(place: Place, options: LsOptions) -> list[bytes]:
     with place.open() as repository:
-        return [entry.path for entry in ls(repository, options, place.context()).entries]
+        found = [entry.path for entry in ls(repository, options, place.context()).entries]
+        assert list(ls(repository, options, place.context()).paths) == found
+        return found
 
 
 def test_whole_paths_each_folder_before_what_is_in_it(place: Place) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from kluis.source import records as listing
 from kluis.source.exclude import Exclusions
+from kluis.source.folders import MOST_OPEN_FOLDERS
 from kluis.source.openat import open_directory
 from kluis.source.walk import WalkOptions, walk
 from tests.unit.source.restoring import Restoring, ours
@@ -181,7 +182,7 @@ def test_ten_thousand_levels_are_restored_and_removed_again(deep: Path) -> None:
         started.file(path, b"f", b"deep", ours())
         for placed in reversed(made):
             target.finish(placed, ours(0o755))
-        assert most <= 64
+        assert most <= MOST_OPEN_FOLDERS + 16
         levels = list(walk([bytes(deep / "t")], Exclusions(), WalkOptions(), print))
         assert sum(not d.partial for d in levels) == depth + 1
         assert levels[0].names == b"f"

@@ -57,9 +57,9 @@ class Medium(Between):
         self.probed += 1
         self._cached.discard(self._open[fd])
 
-    def entries(self, fd: int) -> list[tuple[str, os.stat_result]]:
+    def entries(self, fd: int, sizes: bool = True) -> list[tuple[str, int, int]]:
         self._listable()
-        return super().entries(fd)
+        return super().entries(fd, sizes)
 
     def names(self, fd: int) -> list[tuple[str, bool]]:
         self._listable()

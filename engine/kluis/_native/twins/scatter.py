@@ -21,6 +21,7 @@ SMALL_SIZE = struct.calcsize(SMALL_FORMAT)
 SMALL_RESULT_FORMAT = "=ii"
 SMALL_RESULT_SIZE = struct.calcsize(SMALL_RESULT_FORMAT)
 SMALL_CHOWN = 1
+SMALL_HIDDEN = 2
 SPARSE_BLOCK_BYTES = 4096
 STEPS = ("", "name", "open", "write", "owner", "mode", "times")
 STEP_NAME, STEP_OPEN, STEP_WRITE, STEP_OWNER, STEP_MODE, STEP_TIMES = range(1, 7)
@@ -157,12 +158,37 @@ def _set_metadata(fd: int, fields: tuple[int, ...]) -> tuple[int, int]:
             return False
         return True
 
-    owned = not flags & SMALL_CHOWN or attempt(STEP_OWNER, lambda: os.fchown(fd, uid, gid))
-    if not owned:
+    now = os.fstat(fd)
+    owned = not flags & SMALL_CHOWN or (now.st_uid, now.st_gid) == (uid, gid)
+    if not owned and not attempt(STEP_OWNER, lambda: os.fchown(fd, uid, gid)):
         mode &= ~(stat.S_ISUID | stat.S_ISGID)
-    attempt(STEP_MODE, lambda: os.fchmod(fd, mode))
+    if not owned or stat.S_IMODE(now.st_mode) != mode:
+        attempt(STEP_MODE, lambda: os.fchmod(fd, mode))
     attempt(STEP_TIMES, lambda: set_times_at(fd, b"", mtime_s, mtime_ns))
     return first
+
+
+def finish(fd: int, entry: bytes) -> int:
+    """The mode of a file or folder once it has owner, mode and time."""
+    _, _, *fields = struct.unpack(SMALL_FORMAT, entry)
+    number, _ = _set_metadata(fd, tuple(fields))
+    if number:
+        raise OSError(number, os.strerror(number))
+    return stat.S_IMODE(os.fstat(fd).st_mode)
+
+
+def make_link(dirfd: int, name: bytes, points_to: bytes, entry: bytes) -> bool:
+    """Whether a symlink that was made has its owner and time."""
+    *_, mtime_s, mtime_ns, uid, gid, _ = struct.unpack(SMALL_FORMAT, entry)
+    os.symlink(points_to, _component(name), dir_fd=dirfd)
+    try:
+        now = os.stat(name, dir_fd=dirfd, follow_symlinks=False)
+        if (now.st_uid, now.st_gid) != (uid, gid):
+            os.chown(name, uid, gid, dir_fd=dirfd, follow_symlinks=False)
+        set_times_at(dirfd, name, mtime_s, mtime_ns)
+    except OSError:
+        return False
+    return True
 
 
 def _write_one(dirfd: int, name: bytes, content: memoryview, fields: tuple[int, ...]) -> bytes:
@@ -171,7 +197,8 @@ def _write_one(dirfd: int, name: bytes, content: memoryview, fields: tuple[int, 
         _component(name)
         step = STEP_OPEN
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        fd = os.open(name, flags, 0o600, dir_fd=dirfd)
+        mode = fields[0] & 0o777 if fields[-1] & SMALL_HIDDEN else 0o600
+        fd = os.open(name, flags, mode, dir_fd=dirfd)
         try:
             step = STEP_WRITE
             write_at(fd, content, 0)

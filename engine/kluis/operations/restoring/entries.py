@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 
+from kluis._native import scatter
 from kluis.errors import DamageError, MediumGoneError, StorageError
 from kluis.format import tree
 from kluis.format.tree import Entry
@@ -12,6 +13,7 @@ from kluis.operations.restoring.files import FileWriter
 from kluis.operations.restoring.levels import Level
 from kluis.operations.restoring.outcome import Outcome
 from kluis.operations.restoring.plan import Large, Link, Small
+from kluis.operations.restoring.windows import Rules
 from kluis.options import RestoreOptions
 from kluis.repository.trees import content_of
 from kluis.source.folders import Mark
@@ -19,7 +21,7 @@ from kluis.source.folding import folded
 from kluis.source.metadata import Extras, extras_of
 from kluis.source.read import File
 from kluis.source.records import Record
-from kluis.source.setting import Metadata, Owners
+from kluis.source.setting import SETID_BITS, Metadata, Owners
 from kluis.source.target import Placed, Target
 
 # Of a smaller file that differs in length not a byte is compared: it is written anew.
@@ -40,6 +42,7 @@ _TYPES = {
 }
 _SPECIAL = (tree.FIFO, tree.CHARACTER_DEVICE, tree.BLOCK_DEVICE, tree.SOCKET)
 _PERMISSIONS = 0o7777
+ANY_SIZE = (1 << 64) - 1
 
 
 def metadata_of(entry: Entry, owners: Owners) -> Metadata:
@@ -54,6 +57,18 @@ def metadata_of(entry: Entry, owners: Owners) -> Metadata:
         dict(entry.xattrs),
         entry.attributes,
     )
+
+
+def rules_of(level: Level, moved: tuple[bytes, bytes], options: RestoreOptions) -> Rules:
+    """Which files of the folder can be created many at a time: those that need no more than that.
+
+    Below the target itself a folder is its owner's alone until it is finished, so files in it
+    may have their modes at once.
+    """
+    modes = _PERMISSIONS if options.privileged else _PERMISSIONS & ~SETID_BITS
+    hidden = scatter.SMALL_HIDDEN if level.path_bytes else 0
+    limit = SPARSE_BYTES if options.sparse else ANY_SIZE
+    return Rules(moved, (limit, modes, scatter.SMALL_CHOWN | hidden))
 
 
 class EntryPlacer:
@@ -261,6 +276,10 @@ class EntryPlacer:
                 return
         wanted = metadata_of(entry, level.owners)
         placed: Placed | None
+        if entry.kind == tree.SYMLINK and not (replace or entry.flags or entry.xattrs):
+            target.make_plain_link(folder, name, entry.link, wanted)
+            self._outcome.other(folder, name, "restored")
+            return
         if entry.kind == tree.SYMLINK:
             placed = target.make_link(folder, name, entry.link, wanted, replace)
         else:

@@ -7,19 +7,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from kluis.errors import DamageError, MediumGoneError, NotFoundError, StorageError
 from kluis.format import names
 from kluis.format.frame import DATA
 from kluis.frozen import frozen
-from kluis.operations.restoring.chunks import Stretch, check_stretches
+from kluis.operations.restoring.chunks import FrameProof, Stretch
+from kluis.operations.restoring.spans import Frame, Span
 from kluis.repository.index import Index, Location
 from kluis.repository.packs import OpenPack
 from kluis.repository.reader import OpenFrame
 from kluis.repository.trees import TreeReader
-
-Frame = tuple[bytes, int]
 
 THREADS = 2
 # Groups in flight: one being written, one for each thread, one waiting.
@@ -30,17 +29,25 @@ GROUP_PLAIN_BYTES = 4 << 20
 GAP_BYTES = 64 << 10
 
 
+class Wanted(NamedTuple):
+    """What is asked for of one frame."""
+
+    stretches: Sequence[Stretch]
+    spans: Sequence[Span] = ()
+
+
 @frozen
 class Opened:
     """A frame's bytes and, for each stretch asked for, its chunks' records or why it is wrong.
 
-    `where` is the object that holds it.
+    `where` is the object that holds it; `states` are those of the files of each span.
     """
 
     frame: Frame
     where: str
     plain: bytes
     results: Sequence[bytes | str]
+    states: Sequence[bytes]
 
 
 @frozen
@@ -87,7 +94,7 @@ class Fetcher:
 
     def __init__(self, trees: TreeReader, check: Callable[[], None]) -> None:
         self._frames = trees.frames
-        self._key = trees.keys.hash_key(DATA)
+        self._keys = trees.keys
         self._check = check
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="kluis-open")
 
@@ -102,8 +109,8 @@ class Fetcher:
     ) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def fetch(self, wanted: Mapping[Frame, Sequence[Stretch]]) -> Iterator[Opened | Lost]:
-        """Each frame that is wanted, with the stretches of it, in the order of the packs.
+    def fetch(self, wanted: Mapping[Frame, Wanted]) -> Iterator[Opened | Lost]:
+        """Each frame that is wanted, with what is asked for of it, in the order of the packs.
 
         At most some MiB are expanded ahead of who takes them.
         """
@@ -116,7 +123,7 @@ class Fetcher:
         while ahead:
             yield from self._take(*ahead.popleft(), wanted)
 
-    def fetch_one(self, frame: Frame, stretches: Sequence[Stretch]) -> Opened | Lost:
+    def fetch_one(self, frame: Frame, wanted: Wanted) -> Opened | Lost:
         """One frame, from whichever place has it whole, or rebuilt from parity."""
         self._check()
         try:
@@ -125,15 +132,13 @@ class Fetcher:
             raise
         except (DamageError, NotFoundError, StorageError) as error:
             return Lost(frame, self.where(frame), str(error))
-        return self._checked(frame, self.where(frame), opened, stretches)
+        return self._checked(frame, self.where(frame), opened, wanted)
 
-    def _checked(
-        self, frame: Frame, where: str, opened: OpenFrame, stretches: Sequence[Stretch]
-    ) -> Opened:
-        results = check_stretches(opened, self._key, stretches)
-        return Opened(frame, where, opened.plain, results)
+    def _checked(self, frame: Frame, where: str, opened: OpenFrame, wanted: Wanted) -> Opened:
+        proof = FrameProof(opened, self._keys, wanted.stretches, wanted.spans)
+        return Opened(frame, where, opened.plain, proof.stretches(), proof.spans())
 
-    def _groups(self, wanted: Mapping[Frame, Sequence[Stretch]]) -> list[_Group]:
+    def _groups(self, wanted: Mapping[Frame, Wanted]) -> list[_Group]:
         """Packs in the order in which they are needed first, each read forwards."""
         by_pack: dict[int, list[tuple[Frame, Location]]] = {}
         groups = []
@@ -153,7 +158,7 @@ class Fetcher:
         return groups
 
     def _submit(
-        self, index: Index, group: _Group, wanted: Mapping[Frame, Sequence[Stretch]]
+        self, index: Index, group: _Group, wanted: Mapping[Frame, Wanted]
     ) -> _Opening | None:
         """Begins to open a group; None if its pack's directory cannot be had.
 
@@ -173,7 +178,7 @@ class Fetcher:
         return self._pool.submit(self._open, pack, group, wanted)
 
     def _open(
-        self, pack: OpenPack, group: _Group, wanted: Mapping[Frame, Sequence[Stretch]]
+        self, pack: OpenPack, group: _Group, wanted: Mapping[Frame, Wanted]
     ) -> list[Opened | None]:
         """In a thread of the pool: each frame of the group, None where something is wrong."""
         first, last = group.frames[0][1], group.frames[-1][1]
@@ -191,7 +196,7 @@ class Fetcher:
         return results
 
     def _open_one(
-        self, pack: OpenPack, frame: Frame, stored: bytes, stretches: Sequence[Stretch]
+        self, pack: OpenPack, frame: Frame, stored: bytes, wanted: Wanted
     ) -> Opened | None:
         number = pack.places.get(frame)
         if number is None:
@@ -200,13 +205,13 @@ class Fetcher:
             opened = self._frames.expand_at(pack, number, stored)
         except (DamageError, NotFoundError, StorageError):
             return None
-        return self._checked(frame, pack.name, opened, stretches)
+        return self._checked(frame, pack.name, opened, wanted)
 
     def _take(
         self,
         group: _Group,
         opening: _Opening | None,
-        wanted: Mapping[Frame, Sequence[Stretch]],
+        wanted: Mapping[Frame, Wanted],
     ) -> Iterator[Opened | Lost]:
         """The frames of a group as they are ready; those that failed are tried by themselves."""
         results = opening.result() if opening is not None else [None] * len(group.frames)

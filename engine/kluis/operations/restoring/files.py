@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
 from kluis.errors import DamageError, MediumGoneError, StorageError
 from kluis.format.tree import HOLE_RUN, extent_length
+from kluis.operations.restoring.chunks import DIFFERENT
 from kluis.operations.restoring.existing import Comparer, Difference
 from kluis.operations.restoring.fetch import Fetcher, Lost
-from kluis.operations.restoring.large import DIFFERENT, KEPT_FILE, NO_HASH, LargeWriter
+from kluis.operations.restoring.large import KEPT_FILE, NO_HASH, LargeWriter
 from kluis.operations.restoring.outcome import LOST_FILE, Outcome
-from kluis.operations.restoring.plan import Batch, Block, Large, Link, Part, Small
+from kluis.operations.restoring.plan import Batch, Block, Large, Link, Needed, Part, Small
+from kluis.operations.restoring.small import SpanWriter, note_failures
+from kluis.operations.restoring.spans import File, Files, spans_of
 from kluis.options import RestoreOptions
 from kluis.repository.content import Content, record, stream_digest
 from kluis.repository.trees import TreeReader
-from kluis.source.paths import joined
-from kluis.source.problem import Problem
 from kluis.source.setting import Metadata
 from kluis.source.target import Placed, SmallBatch, Target
 
@@ -39,6 +41,8 @@ class FileWriter:
         self._comparer = comparer
         self._outcome = outcome
         self._verify = options.verify
+        verify = self._read_back_file if options.verify else None
+        self._spans = SpanWriter(target, outcome, verify)
         self._large = LargeWriter(target, outcome, trees, options.sparse)
         self._fetcher = Fetcher(trees, comparer.check)
         self._batch = Batch()
@@ -62,6 +66,14 @@ class FileWriter:
     def add_small(self, small: Small) -> None:
         """Plans a file of one extent or none."""
         self._batch.add_small(small)
+        self._flush_if_full()
+
+    def add_files(self, folder: bytes, files: Files) -> None:
+        """Plans small files of a folder in which nothing is yet."""
+        for span in spans_of(folder, files):
+            self._batch.add_span(span)
+            self._outcome.files_total += span.count
+            self._outcome.bytes_total += span.size
         self._flush_if_full()
 
     def add_large(self, large: Large, difference: Difference | None) -> None:
@@ -99,21 +111,17 @@ class FileWriter:
         """Does all that is planned."""
         batch, self._batch = self._batch, Batch()
         self._write_small(batch.empty, b"", "", [b""] * len(batch.empty))
-        wanted = {
-            frame: [small.content.extents[0][2:] for small in needed.small]
-            + [part.stretch for part in needed.parts]
-            for frame, needed in batch.frames.items()
-        }
+        self._spans.write_empty(batch.empty_spans)
+        wanted = {frame: needed.wanted() for frame, needed in batch.frames.items()}
         for opened in self._fetcher.fetch(wanted):
             needed = batch.frames.pop(opened.frame)
             if isinstance(opened, Lost):
-                reasons = [opened.reason] * len(wanted[opened.frame])
-                plain, results = b"", list[bytes | str](reasons)
-            else:
-                plain, results = opened.plain, list(opened.results)
-            count = len(needed.small)
-            self._write_small(needed.small, plain, opened.where, results[:count])
-            self._large.write(needed.parts, opened.where, plain, results[count:])
+                self._lose_needed(needed, opened)
+                continue
+            count, results = len(needed.small), opened.results
+            self._write_small(needed.small, opened.plain, opened.where, results[:count])
+            self._spans.write(needed.spans, opened.states, opened.plain, opened.where)
+            self._large.write(needed.parts, opened.where, opened.plain, results[count:])
         for large in batch.large:
             self._complete(large)
         for link in batch.links:
@@ -155,8 +163,15 @@ class FileWriter:
                 self._batch.add_part(Part(large, offset, extent[2:]), extent)
                 self._flush_if_full()
 
+    def _lose_needed(self, needed: Needed, lost: Lost) -> None:
+        """Notes all that needs a frame that cannot be had."""
+        for small in needed.small:
+            self._lose_small(small, lost.where, lost.reason)
+        self._spans.lose(needed.spans, lost.where, lost.reason)
+        self._large.write(needed.parts, lost.where, b"", [lost.reason] * len(needed.parts))
+
     def _write_small(
-        self, files: list[Small], plain: bytes, where: str, results: list[bytes | str]
+        self, files: list[Small], plain: bytes, where: str, results: Sequence[bytes | str]
     ) -> None:
         """Creates the small files of one frame whose content is right."""
         groups: dict[tuple[bytes, bool], tuple[SmallBatch, list[Small]]] = {}
@@ -189,10 +204,7 @@ class FileWriter:
                 outcome.failed(folder, small.name, "create", failure)
             return
         refused = {failure.name for failure in failures}
-        for failed in failures:
-            step = "create" if failed.step == "open" else failed.step
-            path = joined(joined(outcome.target, folder), failed.name)
-            outcome.problem(Problem(path, step, failed.errno))
+        note_failures(outcome, folder, failures)
         for small in members:
             if small.name not in refused:
                 outcome.file(folder, small.name, "restored", small.content.size)
@@ -239,11 +251,14 @@ class FileWriter:
 
     def _finish_folder(self, placed: Placed, metadata: Metadata) -> None:
         try:
-            self._target.finish(placed, metadata)
+            self._target.finish_folder(placed, metadata)
         except OSError as failure:
             self._outcome.failed(placed.folder, placed.name, "metadata", failure)
             return
         self._outcome.folders += 1
+
+    def _read_back_file(self, folder: bytes, file: File) -> None:
+        self._read_back(folder, file.name, file.content)
 
     def _read_back(self, folder: bytes, name: bytes, content: Content) -> None:
         try:

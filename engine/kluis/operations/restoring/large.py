@@ -10,7 +10,8 @@ from kluis._native import scatter
 from kluis.errors import DamageError, KluisError, MediumGoneError, StorageError
 from kluis.format.frame import HASH_BYTES
 from kluis.format.tree import HOLE_RUN, Extent, extent_length
-from kluis.operations.restoring.fetch import Fetcher, Lost
+from kluis.operations.restoring.chunks import DIFFERENT
+from kluis.operations.restoring.fetch import Fetcher, Lost, Wanted
 from kluis.operations.restoring.listings import blocks_of
 from kluis.operations.restoring.outcome import LOST_FILE, Outcome
 from kluis.operations.restoring.plan import Block, Large, Part
@@ -24,7 +25,6 @@ _PART = struct.Struct(scatter.PART_FORMAT)
 _ZEROS = bytes(1 << 20)
 NO_HASH = bytes(HASH_BYTES)
 
-DIFFERENT = "the content is not the one that was recorded"
 KEPT_FILE = "not restored; what was there before is as it was"
 
 
@@ -55,7 +55,7 @@ class LargeWriter:
                 if extent.run == HOLE_RUN:
                     records.append(record(NO_HASH, extent_length(extent)))
                     continue
-                found = fetcher.fetch_one(extent[:2], [extent[2:]])
+                found = fetcher.fetch_one(extent[:2], Wanted([extent[2:]]))
                 reason = found.reason if isinstance(found, Lost) else found.results[0]
                 if isinstance(reason, str):
                     self.lose(large, found.where, reason)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from kluis.errors import DamageError, StorageError
 from kluis.format.tree import Entry
+from kluis.operations.restoring.spans import Files
 from kluis.source.folders import Mark
 from kluis.source.setting import Metadata, Owners
 from kluis.source.target import Placed
@@ -40,29 +42,52 @@ class Level:
     """All names that the snapshot has in it, where others are to be deleted."""
     _mark: Mark | None = None
     _placed_fresh: bool = False
-    _entries: Iterator[Entry] | None = None
-    _following: Entry | None = None
+    _entries: Iterator[Entry | Files] | None = None
+    _following: Entry | Files | None = None
+    _failure: Exception | None = None
     _path: bytes | None = None
+
+    def in_bulk(self) -> bool:
+        """Whether small files can be put into it unseen: none is there, and none is taken for one.
+
+        Of names that differ in more than case a target takes none for another if they are ASCII.
+        """
+        return self.made and self.fresh and self.chosen and not self.folds
 
     @property
     def mtime(self) -> tuple[int, int]:
         """When it was changed last."""
         return (self.wanted.mtime_s, self.wanted.mtime_ns) if self.wanted is not None else (0, 0)
 
-    def begin(self, entries: Iterator[Entry]) -> None:
+    def begin(self, entries: Iterator[Entry | Files]) -> None:
         """Gives it its entries."""
-        self._following = next(entries, None)
-        self._entries = None if self._following is None else entries
+        self._entries, self._failure = entries, None
+        self._advance()
 
-    def take(self) -> Entry | None:
-        """The next entry; None at the end. Holds on to nothing once the last one is taken."""
-        entry = self._following
-        self._following = next(self._entries, None) if self._entries is not None else None
+    def take(self) -> Entry | Files | None:
+        """The next entry, or small files; None at the end.
+
+        Raises what reading them on raised, after those that had been read. Holds on to nothing
+        once the last one is taken.
+        """
+        found, failure = self._following, self._failure
+        if found is None and failure is not None:
+            self._failure = None
+            raise failure
+        self._advance()
+        if self.names is not None and isinstance(found, Entry):
+            self.names.add(found.name)
+        return found
+
+    def _advance(self) -> None:
+        self._following = None
+        if self._entries is not None:
+            try:
+                self._following = next(self._entries, None)
+            except (DamageError, StorageError) as failure:
+                self._failure = failure
         if self._following is None:
             self._entries = None
-        if entry is not None and self.names is not None:
-            self.names.add(entry.name)
-        return entry
 
     def path(self, where: bytearray) -> bytes:
         """Its path relative to the target, from the walk's buffer."""

@@ -4,46 +4,81 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import field
+from dataclasses import dataclass
 
 from blake3 import blake3
 
 from kluis.errors import DamageError
 from kluis.format import tree
 from kluis.format.frame import HASH_BYTES, TREE
-from kluis.format.tree import Entry, Extent, extent_length
-from kluis.frozen import frozen
+from kluis.format.tree import Entry, Extent, ReadAt, extent_length
+from kluis.operations.restoring.spans import Files
+from kluis.operations.restoring.windows import Rules, planned
 from kluis.repository.content import Content, list_digest, record, stream_digest
 from kluis.repository.trees import Piece, TreeReader
 
 # A tree of up to 2,000 entries is kept while the walk is below it; a larger one is read again.
 KEPT_TREE_BYTES = 256 << 10
 
+OwnerNames = tuple[dict[int, str], dict[int, str]]
+
 _DIFFERENT = "the content is not the one that was recorded"
 
 
-@frozen
+_NO_OWNERS: OwnerNames = ({}, {})
+
+
+@dataclass(slots=True)
 class Listing:
-    """What a tree holds: its entries, once, in order; and the names of owners."""
+    """A tree, to be gone through once, in order; and the names of users and groups in it."""
 
-    entries: Iterator[Entry]
-    users: dict[int, str] = field(default_factory=dict)
-    groups: dict[int, str] = field(default_factory=dict)
+    read: ReadAt
+    size: int
+    owners: OwnerNames = _NO_OWNERS
+
+    def entries(self) -> Iterator[Entry]:
+        """Each entry; `DamageError` from it if the tree is not whole."""
+        return tree.entries(self.read, self.size) if self.size else iter(())
+
+    def planned(self, rules: Rules) -> Iterator[Entry | Files]:
+        """The same entries, small files many at a time and before the others near them."""
+        return planned(self.read, self.size, rules) if self.size else iter(())
 
 
-def open_listing(trees: TreeReader, content: Content) -> Listing:
-    """The tree at `content`; `DamageError`, at once or from the entries, if it is not whole."""
-    if not content.extents:
-        return Listing(iter(()))
-    if content.size <= KEPT_TREE_BYTES and not content.listed:
-        data = b"".join(trees.stream(content, TREE))
+class Listings:
+    """Opens the trees of one snapshot, most of which name the same few owners."""
+
+    def __init__(self, trees: TreeReader) -> None:
+        self._trees = trees
+        self._last = b"", _NO_OWNERS
+
+    def open(self, content: Content) -> Listing:
+        """The tree at `content`; `DamageError`, at once or from the entries, if it is not whole."""
+        if not content.extents:
+            return Listing(_nothing, 0)
+        if content.size > KEPT_TREE_BYTES or content.listed:
+            stream = _TreeStream(self._trees, content)
+            return Listing(stream.read, content.size, self._owners(stream.read, content.size))
+        data = b"".join(self._trees.stream(content, TREE))
 
         def read(offset: int, size: int) -> bytes:
             return data[offset : offset + size]
 
-        return Listing(tree.entries(read, len(data)), *tree.owners(read, len(data)))
-    stream = _TreeStream(trees, content)
-    return Listing(tree.entries(stream.read, content.size), *tree.owners(stream.read, content.size))
+        return Listing(read, len(data), self._owners(read, len(data)))
+
+    def _owners(self, read: ReadAt, size: int) -> OwnerNames:
+        """The names at the end of a tree; the same object as before for the same ones."""
+        at = tree.layout(read(0, tree.HEADER_BYTES), size).owners_at()
+        packed = read(at, min(size - at, KEPT_TREE_BYTES))
+        known, owners = self._last
+        if packed != known or size - at > KEPT_TREE_BYTES:
+            owners = tree.owners(read, size)
+            self._last = packed, owners
+        return owners
+
+
+def _nothing(_offset: int, _size: int) -> bytes:
+    return b""
 
 
 def blocks_of(trees: TreeReader, content: Content) -> Iterator[tuple[bytes, tuple[Extent, ...]]]:

@@ -104,6 +104,13 @@ class Outcome:
             self.context.events(FileDone(self.path(folder, name), action, size))
         self.wrote(folder, name, size - written)
 
+    def many_files(self, folder: bytes, count: int, size: int) -> None:
+        """Counts files of a folder that were restored, where none is told of by itself."""
+        self.files["restored"] += count
+        self._files_done += count
+        self.bytes_restored += size
+        self.wrote(folder, b"", size)
+
     def wrote(self, folder: bytes, name: bytes, size: int) -> None:
         """Counts bytes of a file, for the progress."""
         self._bytes_done += size

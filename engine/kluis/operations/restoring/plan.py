@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from kluis.format.tree import Extent
 from kluis.operations.restoring.chunks import Stretch
+from kluis.operations.restoring.fetch import Wanted
+from kluis.operations.restoring.spans import Frame, Span, is_empty
 from kluis.repository.content import Content
 from kluis.source.setting import Metadata
 from kluis.source.target import Placed
@@ -14,8 +16,11 @@ from kluis.source.target import Placed
 BATCH_BYTES = 128 << 20
 BATCH_ITEMS = 8192
 BATCH_PATH_BYTES = 4 << 20
+# So many files of a span take the memory of one item.
+FILES_AN_ITEM = 8
 
-Frame = tuple[bytes, int]
+# More folders: more of them are opened again, as only so many stay open.
+BATCH_FOLDERS = 256
 
 
 @dataclass(slots=True)
@@ -94,6 +99,12 @@ class Needed:
 
     small: list[Small] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
+
+    def wanted(self) -> Wanted:
+        """What to ask for: of the small files first, then of the parts."""
+        stretches = [small.content.extents[0][2:] for small in self.small]
+        return Wanted(stretches + [part.stretch for part in self.parts], self.spans)
 
 
 @dataclass
@@ -102,6 +113,7 @@ class Batch:
 
     frames: dict[Frame, Needed] = field(default_factory=dict)
     empty: list[Small] = field(default_factory=list)
+    empty_spans: list[Span] = field(default_factory=list)
     large: list[Large] = field(default_factory=list)
     """Those of which no further part will come."""
     links: list[Link] = field(default_factory=list)
@@ -117,6 +129,7 @@ class Batch:
             self._bytes >= BATCH_BYTES
             or self._items >= BATCH_ITEMS
             or self._path_bytes >= BATCH_PATH_BYTES
+            or len(self.folders) >= BATCH_FOLDERS
         )
 
     @property
@@ -133,6 +146,15 @@ class Batch:
         else:
             self.empty.append(small)
         self._count(content.size, small.folder)
+
+    def add_span(self, span: Span) -> None:
+        """Plans small files of one folder that one frame holds, or that are empty."""
+        if is_empty(span):
+            self.empty_spans.append(span)
+        else:
+            self._needed(span.frame).spans.append(span)
+        self._count(span.size, span.folder)
+        self._items += span.count // FILES_AN_ITEM
 
     def add_part(self, part: Part, extent: Extent) -> None:
         """Plans a part of a file."""
