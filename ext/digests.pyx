@@ -1,6 +1,6 @@
-"""Digests of what trees name, computed again without an object an entry; ext/c/digests.h says how."""
+"""Digests of what trees name, computed again without an object an entry; see digests.h."""
 
-from core cimport (
+from frames cimport (
     KLUIS_DIGESTS_CHUNK_BYTES,
     KLUIS_DIGESTS_ENTRY_BYTES,
     KLUIS_DIGESTS_FOLDER,

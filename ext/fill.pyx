@@ -10,7 +10,6 @@ from core cimport (
     KLUIS_FILL_NO_ROOM,
     KLUIS_FILL_PLACE_BYTES,
     KLUIS_FILL_UNKNOWN,
-    KLUIS_SUM_BYTES,
     kluis_fill,
     kluis_fill_check,
     kluis_fill_finish,
@@ -19,6 +18,7 @@ from core cimport (
     kluis_fill_start,
     kluis_frame,
 )
+from frames cimport KLUIS_SUM_BYTES
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize

@@ -2,7 +2,8 @@
 
 from errno import EINVAL
 
-from core cimport (
+from core cimport KLUIS_SMALL_SIZE
+from frames cimport (
     KLUIS_PLAN_CHUNK_BYTES,
     KLUIS_PLAN_DIFFERENT,
     KLUIS_PLAN_DIGEST_BYTES,
@@ -14,7 +15,6 @@ from core cimport (
     KLUIS_PLAN_SPAN_BYTES,
     KLUIS_PLAN_UNALIGNED,
     KLUIS_PLAN_WRONG,
-    KLUIS_SMALL_SIZE,
     kluis_plan,
     kluis_plan_check,
     kluis_plan_checked,

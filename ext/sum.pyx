@@ -1,6 +1,6 @@
 """Sums of chunks, never stored; ext/c/sum.h says what they are."""
 
-from core cimport KLUIS_SUM_BYTES, KLUIS_SUM_ENTRY_BYTES, kluis_sum_each, kluis_sum_wrong
+from frames cimport KLUIS_SUM_BYTES, KLUIS_SUM_ENTRY_BYTES, kluis_sum_each, kluis_sum_wrong
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint32_t

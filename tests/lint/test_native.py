@@ -48,7 +48,7 @@ def test_a_native_module_has_stub_twin_and_tests(module: str) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_cython_declares_no_c_of_its_own(module: str) -> None:
-    """All of it stands in core.pxd, where the headers' contracts are repeated once."""
+    """All of it stands in core.pxd and frames.pxd, which repeat the headers' contracts once."""
     assert "cdef extern" not in text(Path(f"ext/{module}.pyx"))
 
 
