@@ -6,7 +6,7 @@ from dataclasses import Field, fields
 from typing import Any
 
 from kluis.operations.bench.estimating import judged
-from kluis.operations.bench.model import NOTHING, Kind, Machine, Model, exactly
+from kluis.operations.bench.model import NOTHING, Kind, Machine, Model, exactly, parity_of
 from kluis.results import Span
 
 MB = 1_000_000
@@ -17,6 +17,7 @@ MACHINE = Machine(
     start=exactly(1.0),
     backup=exactly(0.0),
     restore=exactly(0.0),
+    write_first=exactly(1 / (10 * MB)),
     write=exactly(1 / (10 * MB)),
     read=exactly(1 / (20 * MB)),
     sync=NOTHING,
@@ -46,18 +47,32 @@ def close(value: float, wanted: float) -> bool:
 def test_the_slowest_stage_counts() -> None:
     model = Model(MACHINE, [FILES])
     first = model.first()
-    assert close(first.seconds.likely, 1 + 50)  # 500 MB at 10 MB/s
+    assert close(first.seconds.likely, 1 + 50 + 0.84)  # 500 MB and a shard of 8 MiB at 10 MB/s
     assert first.bottleneck == "writing to the medium"
     assert first.seconds.high > first.seconds.likely
     restore = model.restore()
     assert close(restore.seconds.likely, 1 + 25)
     assert restore.bottleneck == "reading from the medium"
-    faster = replace_machine(write=exactly(1 / (1000 * MB)))
+    fast = exactly(1 / (1000 * MB))
+    faster = replace_machine(write=fast, write_first=fast)
     assert close(Model(faster, [FILES]).first().seconds.likely, 1 + 10)
+
+
+def test_the_first_packs_are_small_and_cost_more() -> None:
+    slow = Model(replace_machine(write_first=exactly(3 / (10 * MB))), [FILES]).first()
+    # 64 MiB at half of 30 and 10 seconds for 100 MB.
+    assert close(slow.seconds.likely, 1 + 50 + 0.84 + 6.7)
 
 
 def replace_machine(**changed: object) -> Machine:
     return Machine(**({item.name: getattr(MACHINE, item.name) for item in FIELDS} | changed))
+
+
+def test_each_set_of_packs_has_a_shard() -> None:
+    assert parity_of(0) == 0
+    assert parity_of(4 * MB) == 2 << 20
+    assert parity_of(100 * MB) == 8 << 20
+    assert parity_of(1 << 40) == 2048 * (8 << 20)
 
 
 def test_one_disk_for_both_takes_both_times() -> None:

@@ -15,7 +15,7 @@ from kluis.operations.bench.model import (
     plus,
     scaled,
 )
-from kluis.operations.bench.rehearsal import FOLDERS, PARITY_SHARE, Rehearsed, RehearsedKind, Step
+from kluis.operations.bench.rehearsal import FOLDERS, Rehearsed, RehearsedKind, Step
 from kluis.operations.bench.sample import MADE_SMALL_BYTES, Sample
 from kluis.options import BenchOptions
 from kluis.results import BenchResult, Estimate, Measurement, Span
@@ -91,6 +91,7 @@ def model_of(known: Known) -> Model:
         start=plus(_loading(known.loaded_seconds, start), span_of(start, 1)),
         backup=span_of(rehearsed.backup, 1),
         restore=span_of(rehearsed.restore, 1),
+        write_first=medium.write_first,
         write=medium.write,
         read=medium.read,
         sync=medium.sync,
@@ -148,7 +149,7 @@ def _kind(known: Known, kinds: dict[str, RehearsedKind], name: str) -> Kind:
         read = scaled(known.sample.read_large, size.likely / files.likely)
     share = exactly(found.share)
     if known.options.source is None:  # nothing is known of it: at worst it does not shrink
-        share = Span(found.share, found.share, 1 + PARITY_SHARE)
+        share = Span(found.share, found.share, 1.0)
     # Of the sample's files only stretches were taken, so what a file costs goes by its bytes.
     each = float(found.count)
     if name == "large" and files.likely:
@@ -157,6 +158,8 @@ def _kind(known: Known, kinds: dict[str, RehearsedKind], name: str) -> Kind:
     def of(step: Step) -> Span:
         return span_of(step.measurement, each)
 
+    again = span_of(found.again.measurement, found.count)
+
     return Kind(
         files,
         size,
@@ -164,7 +167,7 @@ def _kind(known: Known, kinds: dict[str, RehearsedKind], name: str) -> Kind:
         store=of(found.store),
         own=found.store.own_seconds / each,
         bring=of(found.bring),
-        again=of(found.again),
+        again=again,
         share=share,
     )
 
@@ -207,7 +210,8 @@ def _assumptions(known: Known, model: Model) -> list[str]:
         share = stored.likely / max(1.0, model.size.likely)
         found.append(
             f"{sample.count.small + sample.count.large} files were counted; a sample of them "
-            f"shrinks to {share * 100:.0f} %, parity included"
+            f"shrinks to {share * 100:.0f} %, parity included; less where files resemble one "
+            "another, of which a sample knows little"
         )
         if not sample.whole:
             found.append("the walk was broken off after some time: there is more than was counted")

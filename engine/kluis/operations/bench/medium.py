@@ -9,6 +9,7 @@ from statistics import median
 
 from kluis.errors import NoSpaceError
 from kluis.events import Context
+from kluis.format.pack import PACK_LEAST_BYTES, PACK_TARGET_BYTES
 from kluis.frozen import frozen
 from kluis.operations.bench.measuring import FRAME_BYTES, ROUNDS, Calls, Clock, span_of
 from kluis.operations.bench.sample import spread
@@ -17,8 +18,8 @@ from kluis.results import Measurement, Span
 from kluis.storage.trial import Space, TrialFile, TrialFolder
 from kluis.units import format_size
 
-# A backup makes each pack durable by itself.
-PACK_BYTES = 8 << 20
+# A backup makes each pack durable by itself; the first are small.
+PACK_SIZES = (PACK_LEAST_BYTES, PACK_TARGET_BYTES)
 READ_BYTES = 1 << 20
 RANDOM_SIZES = (4 << 10, 64 << 10)
 CALLS = 200
@@ -33,9 +34,10 @@ SPARE_BYTES = 8 << 20
 
 @frozen
 class Medium:
-    """What was measured: seconds for a stored byte, for a sync."""
+    """What was measured: seconds for a stored byte, for a sync; `write_first` in small packs."""
 
     measurements: tuple[Measurement, ...]
+    write_first: Span
     write: Span
     read: Span
     sync: Span
@@ -70,7 +72,7 @@ def measure(folder: TrialFolder, size: int, context: Context) -> Medium:
     require_room(space, size + SMALL_FILES * SMALL_BYTES)
     trial = _Trial(folder, context)
     try:
-        write = trial.write_packs(size)
+        first, write = (trial.write_packs(size // 2, length) for length in PACK_SIZES)
         read = trial.read_packs()
         for length in RANDOM_SIZES:
             trial.random_reads(length)
@@ -80,7 +82,7 @@ def measure(folder: TrialFolder, size: int, context: Context) -> Medium:
     trial.small_files()
     cached = not trial.dropped
     return Medium(
-        tuple(trial.found), write, read, sync, cached, folder.device, space, folder.system()
+        tuple(trial.found), first, write, read, sync, cached, folder.device, space, folder.system()
     )
 
 
@@ -132,14 +134,14 @@ class _Trial:
             file.close()
         self._packs.clear()
 
-    def write_packs(self, size: int) -> Span:
-        """Seconds for a byte."""
+    def write_packs(self, size: int, each: int) -> Span:
+        """Seconds for a byte, in packs of so many."""
         noise = memoryview(self.context.surroundings.random(FRAME_BYTES))  # some compress
         rounds: list[tuple[float, int]] = []
         cpu = 0.0
         left = size
         while left > 0:
-            length = min(left, PACK_BYTES)
+            length = min(left, each)
             with Clock(self.context) as clock:
                 file = self.folder.large()
                 self._packs.append((file, length))
@@ -151,7 +153,7 @@ class _Trial:
             cpu += clock.cpu_seconds
             left -= length
         seconds = sum(seconds for seconds, _ in rounds)
-        words = f"packs of {PACK_BYTES >> 20} MiB, each with fsync"
+        words = f"packs of {each >> 20} MiB, each with fsync"
         self.found.append(Measurement("disk write", size, seconds, cpu, words))
         return spread(rounds)
 

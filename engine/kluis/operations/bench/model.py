@@ -7,15 +7,19 @@ longest of its stages, and at least as long as all cores need for what all of th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from kluis.format import pack, parity
 from kluis.frozen import frozen
 from kluis.results import BenchStage, Estimate, Span
 
 # What a run syncs besides packs; docs/format.md has the order: an unchanged one, and any other.
 SYNCS_UNCHANGED = 10
 SYNCS_CHANGED = 17
+# What a run stores until its packs are as long as they get.
+GROWING_BYTES = float(pack.PACK_TARGET_BYTES * pack.PACKS_TO_A_SHARD)
 NOTHING = Span(0.0, 0.0, 0.0)
 
 
@@ -54,12 +58,17 @@ def beside(spans: Iterable[Span]) -> Span:
     )
 
 
+def parity_of(packed: float) -> float:
+    """Bytes of parity: for each set a shard as long as its longest pack."""
+    return math.ceil(packed / parity.SET_BYTES) * float(pack.target_bytes(int(packed)))
+
+
 @frozen
 class Kind:
     """Files that are alike: how many, their bytes, and what each file costs, in seconds.
 
     `own` is the part of `store` that one thread alone can do; `share` is stored bytes to plain
-    ones.
+    ones, without parity.
     """
 
     files: Span
@@ -81,6 +90,8 @@ class Machine:
     backup: Span
     restore: Span
     """What the verb takes by itself, whatever there is to do."""
+    write_first: Span
+    """While packs grow, halfway between the smallest and the largest."""
     write: Span
     read: Span
     sync: Span
@@ -106,7 +117,15 @@ class Model:
 
     @property
     def stored(self) -> Span:
-        """Bytes on the medium."""
+        """Bytes on the medium, parity included."""
+        packed = self.packed
+        return plus(
+            packed, Span(parity_of(packed.low), parity_of(packed.likely), parity_of(packed.high))
+        )
+
+    @property
+    def packed(self) -> Span:
+        """Bytes in packs."""
         return plus(*(times(kind.size, kind.share) for kind in self.kinds))
 
     def first(self) -> Estimate:
@@ -116,7 +135,7 @@ class Model:
         reading = plus(walking, *(times(kind.files, kind.read) for kind in self.kinds))
         storing = plus(*(times(kind.files, kind.store) for kind in self.kinds))
         own = plus(*(scaled(kind.files, kind.own) for kind in self.kinds))
-        writing = times(self.stored, machine.write)
+        writing = self._writing()
         stages = [
             self._stage("reading the source", reading, self.size),
             self._stage("cutting, hashing, compressing, sealing", storing, self.size),
@@ -150,11 +169,11 @@ class Model:
     def restore(self) -> Estimate:
         """Everything back."""
         machine = self.machine
-        reading = times(self.stored, machine.read)
+        reading = times(self.packed, machine.read)
         bringing = plus(*(times(kind.files, kind.bring) for kind in self.kinds))
         flushing = times(self.size, machine.target_write)
         stages = [
-            self._stage("reading from the medium", reading, self.stored),
+            self._stage("reading from the medium", reading, self.packed),
             self._stage("opening, checking, creating files", bringing, self.size),
             self._stage("writing to the target's disk", flushing, self.size),
         ]
@@ -164,6 +183,14 @@ class Model:
         work = beside((*disks, bringing))
         seconds = plus(machine.start, machine.restore, work, scaled(flushing, last))
         return _estimate("full restore", seconds, stages)
+
+    def _writing(self) -> Span:
+        """Packs grow up to a size; then all are as long."""
+        stored, machine = self.stored, self.machine
+        first = Span(*(min(GROWING_BYTES, one) for one in (stored.low, stored.likely, stored.high)))
+        rest = plus(stored, scaled(first, -1.0))
+        growing = scaled(plus(machine.write_first, machine.write), 0.5)
+        return plus(times(first, growing), times(rest, machine.write))
 
     def _stage(self, name: str, seconds: Span, size: Span) -> BenchStage:
         return BenchStage(name, seconds, int(size.likely))

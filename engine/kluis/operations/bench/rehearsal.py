@@ -14,7 +14,7 @@ from statistics import median
 from typing import TypeAlias, TypeVar
 
 from kluis.events import Context
-from kluis.format import crypt, keyring, names, pack, parity
+from kluis.format import crypt, keyring, names
 from kluis.frozen import frozen
 from kluis.operations.bench.measuring import ROUNDS, Clock
 from kluis.operations.bench.medium import require_room
@@ -40,8 +40,6 @@ AGE_SECONDS = 2.2
 FOLDERS = "folders"
 FOLDERS_COUNT = 256
 EMPTY = Piece(b"", [])
-# Parity is a shard as large as a pack, for so many bytes of packs.
-PARITY_SHARE = pack.PACK_TARGET_BYTES / parity.SET_BYTES
 # Blocks and inodes that files take beyond their bytes.
 FILE_ROOM_BYTES = 8 << 10
 
@@ -60,7 +58,7 @@ class Step:
 
 @frozen
 class RehearsedKind:
-    """What a stratum takes; `share` is stored bytes to plain ones, with parity."""
+    """What a stratum takes; `share` is stored bytes to plain ones, without parity."""
 
     count: int
     """Of its files; of the folders in the stratum of these."""
@@ -166,10 +164,10 @@ class Rehearsal:
         size = sum(len(piece.data) for piece in stratum.pieces)
         count = sum(len(piece.lengths) for piece in stratum.pieces) or len(stratum.pieces)
         packed = median(one.packed for one in rounds) - median(one.packed for one in base)
-        share = min(1.0, max(0.0, packed / max(1, size))) * (1 + PARITY_SHARE)
+        share = min(1.0, max(0.0, packed / max(1, size)))
         words = f"{count} {stratum.words}, {WORKERS} threads"
 
-        shrunk = f"; to {share * 100:.0f} %, parity included" if size else ""
+        shrunk = f"; to {share * 100:.0f} %" if size else ""
 
         def step(name: str, of: Callable[[_Round], Clock], size: int, more: str = "") -> Step:
             less = median(of(one).seconds for one in base)
