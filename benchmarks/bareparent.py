@@ -2,7 +2,7 @@
 
     python -I -S benchmarks/bareparent.py LOG PROGRAM WORD ...
 
-A script, for `spent.run` alone; every module more that it imports would show in its figures.
+A script, for `measure.run` alone; every module more that it imports would show in its figures.
 """
 
 from __future__ import annotations

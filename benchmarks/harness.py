@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -179,6 +180,8 @@ def main() -> None:
     def tell(line: str) -> None:
         print(line, flush=True)
 
+    # As an exception: what is mounted or changed for a while is put back.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     options.work.mkdir(parents=True, exist_ok=True)
     with (options.work / "lock").open("w") as lock:
         try:

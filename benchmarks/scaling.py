@@ -26,7 +26,7 @@ from pathlib import Path
 from statistics import fmean
 
 import kluis
-from benchmarks import spent, targets
+from benchmarks import measure, targets
 from benchmarks.growing import SERIES, Growing
 from benchmarks.measure import Command
 from benchmarks.peers.base import PASSWORD, PROJECT
@@ -159,7 +159,7 @@ class Setting:
         finally:
             shutil.rmtree(source)
 
-    def _jobs(self, source: Path) -> Iterator[tuple[str, spent.Spent]]:
+    def _jobs(self, source: Path) -> Iterator[tuple[str, measure.Cost]]:
         place = self.work / "scaling"
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
@@ -186,13 +186,13 @@ class Setting:
                     more.write_text("one more\n")
                 os.sync()
                 command = Command((self.program, *words[job]), environment)
-                yield job, spent.run(command, place / "log")
+                yield job, measure.run(command, place / "log")
         finally:
             more.unlink(missing_ok=True)
             shutil.rmtree(place)
 
 
-def _figures(cost: spent.Spent) -> tuple[float, float, int]:
+def _figures(cost: measure.Cost) -> tuple[float, float, int]:
     return cost.cpu_seconds, cost.wall_seconds, cost.peak_bytes
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from benchmarks import manysnapshots, spent, targets
+from benchmarks import manysnapshots, measure, targets
 from benchmarks.measure import Command
 from benchmarks.peers.base import PASSWORD, PROJECT
 from benchmarks.peers.kluis import Kluis
@@ -41,7 +41,7 @@ class Started:
 
     what: str
     limit_seconds: float | None
-    rounds: list[spent.Spent] = field(default_factory=list)
+    rounds: list[measure.Cost] = field(default_factory=list)
 
     def verdict(self) -> Verdict | None:
         """The median wait against what is owed; None where nothing is."""
@@ -116,7 +116,7 @@ def derivation(repository: Path) -> tuple[str, Callable[[], float]]:
     return f"Argon2id, {passes} over {ring.memory_bytes >> 20} MiB", derive
 
 
-def measure(setting: Setting, count: int, rounds: int) -> tuple[list[Started], dict[str, object]]:
+def measured(setting: Setting, count: int, rounds: int) -> tuple[list[Started], dict[str, object]]:
     """Each way to start, in turn, and the share of the key derivation."""
     few = setting.prepared(FEW, prune=False)
     version = Started("kluis --version", targets.START_SECONDS)
@@ -131,14 +131,14 @@ def measure(setting: Setting, count: int, rounds: int) -> tuple[list[Started], d
     named, derive = derivation(few)
     derived: list[float] = []
     log = setting.work / "starting.log"
-    spent.run(setting.command("snapshots", repository=few), log)  # compiles what Python keeps
+    measure.run(setting.command("snapshots", repository=few), log)  # compiles what Python keeps
     for _ in range(rounds):
         derived.append(derive())
         for started, place, fresh in ways:
             if fresh:
                 shutil.rmtree(setting.cache(place), ignore_errors=True)
             words = ("--version",) if place is None else ("snapshots",)
-            started.rounds.append(spent.run(setting.command(*words, repository=place), log))
+            started.rounds.append(measure.run(setting.command(*words, repository=place), log))
     cpu = median(item.cpu_seconds for item in short.rounds)
     key = {
         "what": named,
@@ -192,7 +192,7 @@ def main() -> None:
         raise SystemExit("kluis is not installed here; `make setup` does that")
     setting = Setting(options.work.resolve(), Path(os.path.abspath(program)))
     setting.work.mkdir(parents=True, exist_ok=True)
-    started, key = measure(setting, options.count, options.rounds)
+    started, key = measured(setting, options.count, options.rounds)
     verdicts = [verdict for item in started if (verdict := item.verdict())]
     data: dict[str, object] = {
         "kind": "starting",

@@ -167,7 +167,8 @@ def add_prune_limits(parser: argparse.ArgumentParser) -> None:
         "--max-unused",
         type=limit,
         metavar="LIMIT",
-        help="unused room that may stay: 10%% (default), 5G or unlimited",
+        help="unused room that may stay, and shards that small sets could share: 10%% (default), "
+        "5G or unlimited",
     )
     group.add_argument(
         "--max-repack",

@@ -30,7 +30,14 @@ NONCE_BYTES = {AEGIS256: 32, XCHACHA20: 24}
 TAG_BYTES = {AEGIS256: 32, XCHACHA20: 16}
 NONCE_LIMIT_BYTES = 32
 OVERHEAD_LIMIT_BYTES = 1 + 32 + 32
-_LEAST_OVERHEAD_BYTES = 1 + 24 + 16
+_SEAL = {
+    AEGIS256: lib.crypto_aead_aegis256_encrypt,
+    XCHACHA20: lib.crypto_aead_xchacha20poly1305_ietf_encrypt,
+}
+_UNSEAL = {
+    AEGIS256: lib.crypto_aead_aegis256_decrypt,
+    XCHACHA20: lib.crypto_aead_xchacha20poly1305_ietf_decrypt,
+}
 
 
 def digest(data: bytes | memoryview | bytearray) -> bytes:
@@ -73,12 +80,9 @@ def seal_large(
     sealed = bytearray(overhead(algorithm) + view.nbytes)
     sealed[0] = algorithm
     sealed[1 : 1 + count] = nonce[:count]
-    call = lib.crypto_aead_aegis256_encrypt
-    if algorithm == XCHACHA20:
-        call = lib.crypto_aead_xchacha20poly1305_ietf_encrypt
     context += bytes((algorithm,))
     with memoryview(sealed)[1 + count :] as body:
-        failed = call(
+        failed = _SEAL[algorithm](
             ffi.from_buffer(body),
             ffi.NULL,
             ffi.from_buffer(view),
@@ -101,7 +105,7 @@ def unseal(key: bytes, sealed: Buffer, context: bytes, what: str) -> bytes:
 
 def unseal_large(key: bytes, sealed: Buffer, context: bytes, what: str) -> bytearray:
     """What `unseal` gives, without a copy."""
-    plain = bytearray(max(0, memoryview(sealed).nbytes - _LEAST_OVERHEAD_BYTES))
+    plain = bytearray(max(0, memoryview(sealed).nbytes - LEAST_OVERHEAD_BYTES))
     with unseal_into(plain, key, sealed, context, what) as filled:
         size = len(filled)
     del plain[size:]
@@ -121,12 +125,9 @@ def unseal_into(
     end, size = 1 + NONCE_BYTES[algorithm], len(view) - overhead(algorithm)
     if len(room) < size:
         room.extend(bytes(size - len(room)))
-    call = lib.crypto_aead_aegis256_decrypt
-    if algorithm == XCHACHA20:
-        call = lib.crypto_aead_xchacha20poly1305_ietf_decrypt
     context += bytes((algorithm,))
     plain, body = memoryview(room)[:size], view[end:]
-    failed = call(
+    failed = _UNSEAL[algorithm](
         ffi.from_buffer(plain),
         ffi.NULL,
         ffi.NULL,
@@ -145,6 +146,9 @@ def unseal_into(
 def overhead(algorithm: int) -> int:
     """Bytes that `seal` adds."""
     return 1 + NONCE_BYTES[algorithm] + TAG_BYTES[algorithm]
+
+
+LEAST_OVERHEAD_BYTES = min(map(overhead, NONCE_BYTES))
 
 
 def signing_key(seed: bytes) -> tuple[bytes, bytes]:

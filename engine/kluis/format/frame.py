@@ -7,7 +7,7 @@ import struct
 from kluis.errors import FormatError
 from kluis.format import crypt
 from kluis.format.codec import expand
-from kluis.format.crypt import NONCE_BYTES, OVERHEAD_LIMIT_BYTES, overhead
+from kluis.format.crypt import LEAST_OVERHEAD_BYTES, OVERHEAD_LIMIT_BYTES
 from kluis.frozen import frozen
 
 DATA = 1
@@ -29,7 +29,6 @@ NUMBER_LIMIT = (1 << 32) - 2
 SIGN_CONTEXT = b"kluis frame"
 _SIGNED = struct.Struct("<16sIBBHIII32s32s")
 _CONTEXT = struct.Struct("<32s16sIBB")
-_LEAST_OVERHEAD = min(map(overhead, NONCE_BYTES))
 
 
 @frozen
@@ -98,7 +97,7 @@ def sizes_fit(stored_bytes: int, plain_bytes: int) -> bool:
     """True if a frame may have these lengths: compression that gains nothing is not kept."""
     if not 0 < plain_bytes <= FRAME_LIMIT_BYTES:
         return False
-    return _LEAST_OVERHEAD < stored_bytes <= plain_bytes + OVERHEAD_LIMIT_BYTES
+    return LEAST_OVERHEAD_BYTES < stored_bytes <= plain_bytes + OVERHEAD_LIMIT_BYTES
 
 
 def encode_chunks(chunks: list[tuple[bytes, int]]) -> bytes:

@@ -46,6 +46,7 @@ class SetPlan:
 
     parity_set: ParitySet
     packs: list[PackName]
+    domain: bytes
     size: int = 0
     used: list[tuple[PackName, bytes, int]] = field(default_factory=list)  # pack, run, n
     used_bytes: int = 0
@@ -164,6 +165,11 @@ def _weigh(
     `packs`: those listed, and those of them that may be relied on.
     """
     listed, reliable_ones = packs
+    domains = {
+        (parity_set.parity_run, parity_set.parity_k): item.certificate.domain
+        for item in index.segments.values()
+        for parity_set in item.body.sets
+    }
     plans: dict[tuple[bytes, int], SetPlan] = {}
     counted: set[tuple[bytes, int]] = set()
     there = {pack: size for pack, size in listed.items() if pack not in doomed}
@@ -174,7 +180,7 @@ def _weigh(
             continue
         parity_set = index.set_of_pack[pack]
         key = (parity_set.parity_run, parity_set.parity_k)
-        plan = plans.setdefault(key, SetPlan(parity_set, []))
+        plan = plans.setdefault(key, SetPlan(parity_set, [], domains[key]))
         plan.packs.append(pack)
         if pack not in there:  # it goes with its set once no snapshot misses it
             plan.gaps = True
@@ -261,18 +267,21 @@ def _choose(sets: list[SetPlan], rules: Rules, plan: Plan) -> None:
         else:
             plan.kept.append(item)
     if budget is None:
-        _merge_shards(plan, unused, allowed)
+        for domain in sorted({item.domain for item in plan.kept}):
+            _merge_shards(plan, domain, unused, allowed)
 
 
-def _merge_shards(plan: Plan, unused: int, allowed: float) -> None:
-    """Moves sets of few packs too, if their shards take more than may be unused.
+def _merge_shards(plan: Plan, domain: bytes, unused: int, allowed: float) -> None:
+    """Moves a domain's sets of few packs too, if their shards take more than may be unused.
 
     The shard of a run that stored one pack is as long as that pack. In one set they share one.
     """
-    free = [item for item in plan.kept if not (item.stuck or item.missed or item.gaps)]
+    own = [item for item in plan.kept if item.domain == domain]
+    free = [item for item in own if not (item.stuck or item.missed or item.gaps)]
     few = [item for item in free if item.shard_bytes > item.size // FEW_PACKS]
     shards = sum(item.shard_bytes for item in few)
-    together = sum(item.used_bytes for item in (*plan.moved, *few))
+    moved = [item for item in plan.moved if item.domain == domain]
+    together = sum(item.used_bytes for item in (*moved, *few))
     gain = shards - min(target_bytes(together), together)
     if len(few) > 1 and unused + gain > allowed and gain * FEW_PACKS > shards:
         plan.moved.extend(few)

@@ -35,10 +35,11 @@ DENSE = -2
 DENSE_SAMPLES, DENSE_SAMPLE_BYTES = 4, 16 << 10
 # Match tables of half the size that zstd takes for level 3: they stay in the 512 KiB that a core
 # has for itself. A tenth less CPU for 1 % more bytes (decision 8).
+_FAST = {"hash_log": 16, "min_match": 5, "strategy": zstandard.STRATEGY_FAST}
 _SETTINGS: dict[int, dict[str, int]] = {
     LEVEL_AUTO: {"hash_log": 16, "chain_log": 15},
-    QUICK: {"hash_log": 16, "min_match": 5, "strategy": zstandard.STRATEGY_FAST},
-    DENSE: {"hash_log": 16, "min_match": 5, "strategy": zstandard.STRATEGY_FAST},
+    QUICK: _FAST,
+    DENSE: _FAST,
 }
 
 _THREAD = threading.local()

@@ -57,3 +57,10 @@ def test_added_counts_what_is_new_or_rewritten(tmp_path: Path) -> None:
     added = measure.added(before, measure.states(tmp_path))
     assert set(added) == {"grown", "new"}
     assert measure.total(added) == 7
+
+
+def test_cpu_time_is_that_of_the_command(tmp_path: Path) -> None:
+    busy = "import time\nwhile time.process_time() < 0.2: pass"
+    cost = measure.run(Command((sys.executable, "-c", busy)), tmp_path / "log")
+    assert 0.19 < cost.cpu_seconds < 0.4
+    assert cost.wall_seconds > 0.19

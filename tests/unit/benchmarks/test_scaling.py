@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import spent
 from benchmarks.growing import SERIES, Growing
-from benchmarks.measure import Command, FailedError
+from benchmarks.measure import Command
 from benchmarks.scaling import Point, curves, markdown, slope
 
 MIB = 1 << 20
@@ -95,23 +94,3 @@ def test_data_that_grew_is_that_which_was_made_at_once(
 
 def python(words: str) -> Command:
     return Command((sys.executable, "-I", "-S", "-c", words))
-
-
-def test_a_peak_below_that_of_this_process_is_seen(tmp_path: Path) -> None:
-    small = spent.run(Command(("true",)), tmp_path / "log").peak_bytes
-    used = spent.run(python("b = bytearray(40 << 20)"), tmp_path / "log").peak_bytes
-    assert small < 16 * MIB
-    assert used > 40 * MIB + small // 2
-
-
-def test_cpu_time_is_that_of_the_command(tmp_path: Path) -> None:
-    cost = spent.run(python("import time\nwhile time.process_time() < 0.2: pass"), tmp_path / "log")
-    assert 0.19 < cost.cpu_seconds < 0.4
-    assert cost.wall_seconds > 0.19
-
-
-def test_a_command_that_fails_gives_no_figure(tmp_path: Path) -> None:
-    with pytest.raises(FailedError, match="ended with 3:\nno luck"):
-        spent.run(python("print('no luck'); raise SystemExit(3)"), tmp_path / "log")
-    with pytest.raises(FailedError, match="was not started"):
-        spent.run(Command(("no such program",)), tmp_path / "log")

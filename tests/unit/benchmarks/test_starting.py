@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import kluis
-from benchmarks import manysnapshots, spent
+from benchmarks import manysnapshots, measure
 from benchmarks.peers.base import PASSWORD
 from benchmarks.starting import Started
 
@@ -32,7 +32,7 @@ def test_every_snapshot_can_be_verified_and_restored(tmp_path: Path, prune: bool
 
 
 def test_the_median_wait_is_held_against_its_limit() -> None:
-    rounds = [spent.Spent(0.1, wall, 1) for wall in (0.11, 0.13, 5.0)]
+    rounds = [measure.Cost(0.1, wall, 1, 0) for wall in (0.11, 0.13, 5.0)]
     late, early = Started("x", 0.12, rounds).verdict(), Started("x", 0.14, rounds).verdict()
     assert late is not None
     assert early is not None

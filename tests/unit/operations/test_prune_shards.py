@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from kluis.format.segment import ParitySet
 from kluis.operations.prune import prune
 from kluis.operations.repair import repair
 from kluis.operations.verify import verify
 from kluis.options import Limit, PruneOptions, RepairOptions, VerifyOptions
+from kluis.repository.collector import Plan, SetPlan, _merge_shards
 from tests.contents import contents, live, on_disk
 from tests.repositories import DAY_NS, START_NS, Place, make_place
 
@@ -62,3 +64,21 @@ def test_what_was_put_together_is_not_moved_again(place: Place) -> None:
 def test_nothing_is_put_together_where_much_may_be_unused(place: Place) -> None:
     assert pruned(place, PruneOptions(max_unused=Limit(size=1 << 30))) == 0
     assert pruned(place, PruneOptions(max_repack_bytes=0)) == 0
+
+
+@pytest.mark.parametrize(("domains", "moved"), [((b"a", b"a"), 2), ((b"a", b"b"), 0)])
+def test_sets_of_different_domains_cannot_share_a_shard(
+    domains: tuple[bytes, bytes], moved: int
+) -> None:
+    """They would be moved again by every prune."""
+    size = 4 << 20
+    sets = [
+        SetPlan(ParitySet(bytes([n]) * 16, 0, bytes(32), size, ()), [], domain, size, [], size)
+        for n, domain in enumerate(domains)
+    ]
+    for item in sets:
+        item.shard_bytes = size
+    plan = Plan(kept=sets)
+    for domain in sorted(set(domains)):
+        _merge_shards(plan, domain, 0, 0)
+    assert len(plan.moved) == moved

@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from kluis._native.twins import scatter
+from kluis._native.twins.digests import Record
 
 RECORD_FORMAT = "<BBHIIIIIQqqIIQQ32s"
 RECORD_BYTES = struct.calcsize(RECORD_FORMAT)
@@ -40,25 +41,6 @@ NO_HASH = bytes(16)
 Extent = tuple[bytes, int, int, int]
 
 
-class Record(NamedTuple):
-    kind: int
-    flags: int
-    name_bytes: int
-    mode: int
-    uid: int
-    gid: int
-    extents: int
-    extras: int
-    size: int
-    mtime_s: int
-    birth_s: int
-    mtime_ns: int
-    birth_ns: int
-    inode: int
-    device: int
-    digest: bytes
-
-
 class Item(NamedTuple):
     record: Record
     name: bytes
@@ -79,9 +61,9 @@ def fitting(records: bytes, limit: int) -> tuple[int, int, int, int]:
     """(count, bytes of extents, of names, of extras) of records up to `limit` bytes."""
     total, count, sizes = 0, 0, [0, 0, 0]
     for record in _records(records):
-        if record.extras > EXTRAS_MAX or record.extents > EXTENTS_MAX:
+        if record.extras_bytes > EXTRAS_MAX or record.extent_count > EXTENTS_MAX:
             break
-        parts = (record.extents * EXTENT_BYTES, record.name_bytes, record.extras)
+        parts = (record.extent_count * EXTENT_BYTES, record.name_bytes, record.extras_bytes)
         total += RECORD_BYTES + sum(parts)
         if count and total > limit:
             break
@@ -104,7 +86,7 @@ def _is_small(item: Item, rules: tuple[int, int, int]) -> bool:
     size_limit, modes, _ = rules
     no_birth = record.birth_ns == NO_BIRTH and not record.birth_s
     if extent is None:
-        content = not record.extents and not record.size and not any(record.digest)
+        content = not record.extent_count and not record.size and not any(record.digest)
     else:
         run, n, start, length = extent
         content = (
@@ -116,8 +98,8 @@ def _is_small(item: Item, rules: tuple[int, int, int]) -> bool:
         )
     return (
         record.kind == FILE
-        and not (record.flags or record.extras or record.inode or record.device)
-        and record.extents <= 1
+        and not (record.flags or record.extras_bytes or record.inode or record.device)
+        and record.extent_count <= 1
         and record.size <= size_limit
         and record.mode <= MODE_MAX
         and not record.mode & ~modes
@@ -151,14 +133,14 @@ def window(
         if last_name is not None and name <= last_name:
             return None
         last_name = name
-        item = Item(record, name, all_extents[extent_at] if record.extents else None)
+        item = Item(record, name, all_extents[extent_at] if record.extent_count else None)
         if _is_small(item, rules):
             found.append(item)
         else:
             others.append(struct.pack(OTHER_FORMAT, number, extent_at, name_at, extras_at))
-        extent_at += record.extents
+        extent_at += record.extent_count
         name_at += record.name_bytes
-        extras_at += record.extras
+        extras_at += record.extras_bytes
     found.sort(key=Item.frame)
     files = []
     for record, name, extent in found:
